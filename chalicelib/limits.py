@@ -1,0 +1,49 @@
+"""Every bound of the product, named with its unit. A bound that users may change is a field of ``wiring.Settings`` with its default here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Definitions
+DEFINITION_BYTES_MAX: Final = 1024 * 1024
+YAML_DEPTH_MAX: Final = 64
+YAML_NODES_MAX: Final = 200_000
+NAME_CHARACTERS_MAX: Final = 255
+JOIN_NAME_CHARACTERS_MAX: Final = 208
+TASKS_PER_WORKFLOW_MAX: Final = 10_000
+
+# Values
+FIELD_BYTES_MAX: Final = 1024 * 1024
+STATE_INFO_CHARACTERS_MAX: Final = 65_500
+INLINE_VALUE_BYTES_MAX: Final = 256
+PAYLOAD_THRESHOLD_BYTES: Final = 32 * 1024
+
+# Identities: how many tasks one execution and how many action executions one task can have (20 bits each, see engine/identity.py)
+TASKS_PER_EXECUTION_MAX: Final = 2**20 - 1
+ACTIONS_PER_TASK_MAX: Final = 2**20 - 1
+
+# Turns
+TURN_RECORDS_MAX: Final = 90
+TURN_DECISIONS_MAX: Final = 5_000
+TURN_BYTES_MAX: Final = 3 * 1024 * 1024
+TASKS_PER_PAGE_MAX: Final = 25
+PAGE_BYTES_MAX: Final = 64 * 1024
+RECORD_BYTES_MAX: Final = 350 * 1024
+LOST_RACES_BEFORE_PARKING: Final = 3
+SUBWORKFLOW_DEPTH_MAX: Final = 100
+
+# Time
+DELAYED_MESSAGE_MAX_SEC: Final = 900
+DELAY_MAX_SEC: Final = 366 * 24 * 3600
+ALARM_INTERVAL_SEC: Final = 600
+EXECUTOR_TIMEOUT_SEC: Final = 120
+EXECUTOR_LONG_TIMEOUT_SEC: Final = 900
+
+# API
+LIST_ITEMS_MAX: Final = 1000
+REQUEST_BYTES_MAX: Final = 10 * 1024 * 1024
+RESPONSE_BYTES_MAX: Final = 6 * 1024 * 1024 - 64 * 1024
+
+# Expressions
+EXPRESSION_CHARACTERS_MAX: Final = 64 * 1024
+EVALUATION_TIME_MAX_SEC: Final = 5.0
