@@ -1,7 +1,7 @@
 """One tree of errors, named as Mistral names them.
 
-Each class knows the HTTP status it deserves (``http_code``) and nothing else of HTTP; only ``api/http.py`` turns it into a response.
-The text of an error says what is wrong, where, and what to do next.
+Each class knows the HTTP status it deserves (``http_code``) and nothing else of HTTP; only ``api/http.py`` turns it
+into a response. The text of an error says what is wrong, where, and what to do next.
 """
 
 from __future__ import annotations
@@ -97,6 +97,26 @@ class InvalidActionException(MistralError):
     http_code = 400
 
 
+class ActionConstructionError(InvalidActionException):
+    """The values given to an action cannot be used together; the action never started.
+
+    ``message`` says why; ``task_message`` is what a task that wanted the action shows as its ``state_info``.
+    """
+
+    def __init__(self, message: str, action_name: str = "") -> None:
+        super().__init__(message)
+        self.action_name = action_name
+
+    @property
+    def task_message(self) -> str:
+        """Mistral's words for a task, and the reason behind them."""
+        return f"Failed to instantiate an action [action_desc=Action [name={self.action_name}]]: {self.message}"
+
+
+class ActionException(MistralError):
+    """An action failed while it ran; its text becomes part of the action's error result."""
+
+
 class InvalidStateTransitionException(MistralError):
     """A state was asked for that may not follow the present one."""
 
@@ -149,3 +169,17 @@ class ConflictException(MistralError):
     """A conditional write lost its race; the caller reads again and decides again."""
 
     http_code = 409
+
+
+class Interrupt(BaseException):
+    """Asks the shell for something; never caught as a failure of an expression.
+
+    Not an ``Exception`` on purpose: the evaluators turn every exception into an evaluation error, and this must pass them
+    untouched.
+    """
+
+
+class UnknownFormatError(MistralError):
+    """A stored record is of a version that this code does not know; a deployment that went back meets it."""
+
+    http_code = 503

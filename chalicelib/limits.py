@@ -1,4 +1,7 @@
-"""Every bound of the product, named with its unit. A bound that users may change is a field of ``wiring.Settings`` with its default here."""
+"""Every bound of the product, named with its unit.
+
+A bound that users may change is a field of ``wiring.Settings`` with its default here.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ YAML_NODES_MAX: Final = 200_000
 NAME_CHARACTERS_MAX: Final = 255
 JOIN_NAME_CHARACTERS_MAX: Final = 208
 TASKS_PER_WORKFLOW_MAX: Final = 10_000
+INLINE_CHARACTERS_MAX: Final = 16 * 1024
+FAULTS_SHOWN_MAX: Final = 100
 
 # Values
 FIELD_BYTES_MAX: Final = 1024 * 1024
@@ -18,7 +23,8 @@ STATE_INFO_CHARACTERS_MAX: Final = 65_500
 INLINE_VALUE_BYTES_MAX: Final = 256
 PAYLOAD_THRESHOLD_BYTES: Final = 32 * 1024
 
-# Identities: how many tasks one execution and how many action executions one task can have (20 bits each, see engine/identity.py)
+# Identities: how many tasks one execution, and how many action executions one task, can have
+# (20 bits each, see engine/identity.py)
 TASKS_PER_EXECUTION_MAX: Final = 2**20 - 1
 ACTIONS_PER_TASK_MAX: Final = 2**20 - 1
 
@@ -47,3 +53,35 @@ RESPONSE_BYTES_MAX: Final = 6 * 1024 * 1024 - 64 * 1024
 # Expressions
 EXPRESSION_CHARACTERS_MAX: Final = 64 * 1024
 EVALUATION_TIME_MAX_SEC: Final = 5.0
+# Counted, hence deterministic: a step is about a microsecond of work; an expression that needs more ends in an error.
+EVALUATION_STEPS_MAX: Final = 10_000_000
+EVALUATION_ITEMS_MAX: Final = 1_000_000
+EVALUATION_BYTES_MAX: Final = 64 * 1024 * 1024
+EVALUATION_INTEGER_BITS_MAX: Final = 65_536
+EVALUATION_WIDTH_MAX: Final = 100_000
+# Python refuses to write longer integers as text, so they cannot be stored.
+RESULT_INTEGER_BITS_MAX: Final = 14_000
+EXPRESSIONS_CACHED_MAX: Final = 512
+EXPRESSION_CACHED_CHARACTERS_MAX: Final = 8 * 1024
+
+# Actions
+HTTP_TIMEOUT_SEC: Final = 60.0
+HTTP_RESPONSE_BYTES_MAX: Final = 5 * 1024 * 1024
+HTTP_REDIRECTS_MAX: Final = 30
+HTTP_IDLE_CONNECTION_MAX_SEC: Final = 10.0
+TEST_DICT_INLINE_ITEMS_MAX: Final = 1000
+TEST_DICT_ITEMS_MAX: Final = 200_000
+AWS_PAGES_MAX: Final = 1000
+AWS_PAGED_ITEMS_MAX: Final = 10_000
+AWS_STREAM_BYTES_MAX: Final = 5 * 1024 * 1024
+AWS_STREAM_EVENTS_MAX: Final = 1000
+AWS_CLIENTS_MAX: Final = 32
+AWS_MODELS_CACHED_MAX: Final = 4
+ACTION_DESCRIPTION_CHARACTERS_MAX: Final = 1000
+
+# DynamoDB's own
+ITEM_BYTES_MAX: Final = 400 * 1024
+TRANSACTION_WRITES_MAX: Final = 100
+TRANSACTION_BYTES_MAX: Final = 4 * 1024 * 1024
+PARTITION_KEY_BYTES_MAX: Final = 2048
+SORT_KEY_BYTES_MAX: Final = 1024

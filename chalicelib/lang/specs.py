@@ -1,8 +1,8 @@
 """The Workflow Language v2 as frozen data: what a definition says, and nothing of what happens to it.
 
-``parser`` builds these from plain data; ``data`` of a spec is that plain data with the keys Mistral injects (``name``, ``version``,
-``type``), as expressions see it in ``task().spec`` and ``execution().spec``. Policies hold their raw values: a number, a boolean or an
-expression, evaluated when the task runs.
+``parser`` builds these from plain data; ``data`` of a spec is that plain data with the keys Mistral injects
+(``name``, ``version``, ``type``), as expressions see it in ``task().spec`` and ``execution().spec``. Policies hold
+their raw values: a number, a boolean or an expression, evaluated when the task runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class RetrySpec:
 
 @dataclass(frozen=True, slots=True)
 class PoliciesSpec:
-    """The policies of a task or of ``task-defaults``; ``None`` means not written, or written as 0/false, which Mistral takes as not written."""
+    """The policies of a task or of ``task-defaults``.
+
+    ``None`` means not written, or written as 0 or false, which Mistral takes as not written.
+    """
 
     pause_before: Json = None
     wait_before: Json = None
@@ -53,7 +56,10 @@ class PoliciesSpec:
 
 @dataclass(frozen=True, slots=True)
 class PublishSpec:
-    """Variables to publish, by scope; ``None`` means that the scope is not mentioned (which differs from empty when scopes merge)."""
+    """Variables to publish, by scope.
+
+    ``None`` means that the scope is not mentioned, which differs from empty when scopes merge.
+    """
 
     branch: Mapping[str, Json] | None = None
     global_: Mapping[str, Json] | None = None
@@ -93,7 +99,11 @@ class TaskDefaultsSpec:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One task. ``action`` is ``std.noop`` when neither action nor workflow is written; inline parameters are already merged over ``input``."""
+    """One task.
+
+    ``action`` is ``std.noop`` when neither action nor workflow is written; inline parameters are already merged over
+    ``input``.
+    """
 
     name: str
     data: Mapping[str, Json]

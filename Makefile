@@ -1,0 +1,98 @@
+# Everything a developer does, from a bare clone on a machine with Python 3.11 or newer, git and make.
+# `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
+COMPILE := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
+# Names that exist but do not run (version managers leave such), or that lack venv, are passed over.
+USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHONS := python3.11 python3.12 python3.13 python3.14 python3 python /usr/bin/python3 /bin/python3
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(STAMP) ## make .venv with everything at its locked version
+
+$(STAMP): requirements.lock pyproject.toml
+	@if ! $(BIN)/python -c '$(USABLE)' 2>/dev/null; then \
+		for python in $(PYTHONS); do \
+			if "$$python" -c '$(USABLE)' >/dev/null 2>&1; then found=$$python; break; fi; \
+		done; \
+		if [ -z "$${found:-}" ]; then \
+			echo "make: needs Python 3.11 or newer with venv and ensurepip; tried: $(PYTHONS)" >&2; exit 1; \
+		fi; \
+		"$$found" -m venv --clear $(VENV); \
+	fi
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: check
+check: lint types contracts test ## everything that must hold before a commit
+
+.PHONY: lint
+lint: $(STAMP) ## ruff: rules and format
+	@$(BIN)/ruff check --quiet --output-format concise .
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted; run: make format" >&2; exit 1; }
+
+.PHONY: format
+format: $(STAMP) ## ruff: repair what it can, and format
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format --quiet .
+
+.PHONY: types
+types: $(STAMP) ## mypy, strict
+	@$(BIN)/mypy --no-error-summary
+
+.PHONY: contracts
+contracts: $(STAMP) ## import-linter: layers, and a core that does not reach the world
+	@report=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$report" >&2; exit 1; }
+
+.PHONY: test
+test: $(STAMP) ## the tests; ARGS="..." goes to pytest
+	@$(BIN)/python -m pytest --quiet $(ARGS)
+
+.PHONY: coverage
+coverage: $(STAMP) ## the tests with branch coverage
+	@$(BIN)/python -m pytest --quiet --cov --cov-report=term-missing $(ARGS)
+
+.PHONY: serve
+serve: $(STAMP) ## the service on this machine, on an emulated cloud; ARGS="..." goes to mistral-local
+	@$(BIN)/mistral-local $(ARGS)
+
+.PHONY: demo
+demo: $(STAMP) ## a guided run of a few workflows
+	@$(BIN)/python examples/demo.py $(ARGS)
+
+.PHONY: bench
+bench: $(STAMP) ## the budgets, counted
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: lock
+lock: $(STAMP) ## renew requirements.lock from pyproject.toml; UPGRADE=--upgrade takes the newest versions
+	@$(COMPILE) --all-extras --generate-hashes $(UPGRADE) --output-file requirements.lock pyproject.toml
+
+# Chalice's packager reads requirements.txt alone, and carries its own runtime into the package: named there, chalice would
+# bring its command line along (pip, setuptools, a terminal toolkit).
+.PHONY: requirements
+requirements: $(STAMP) ## requirements.txt for Chalice's packager: the runtime dependencies at their locked versions
+	@$(BIN)/python -c 'import tomllib; \
+		needs = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
+		print(*(need for need in needs if not need.startswith("chalice")), sep="\n")' \
+		| $(COMPILE) --constraint requirements.lock --output-file requirements.txt -
+
+.PHONY: clean
+clean: ## remove what was made here, .venv too
+	@rm -rf $(VENV) build dist ./*.egg-info .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache requirements.txt .chalice/deployments
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

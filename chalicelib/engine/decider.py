@@ -1,0 +1,292 @@
+"""decide(): the only way into the core.
+
+One event is applied to a draft of one execution, and everything that follows at once from it: tasks created and started, joins refreshed,
+the workflow completed. The answer is a new draft with the effects it owes, or ``NeedsData`` when a record is missing; the draft handed in
+is never changed. Pure: no clock, no randomness, no I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from chalicelib.engine import dispatch, items, operator, tasks, workflow
+from chalicelib.engine.agenda import (
+    CheckWorkflow,
+    CompleteTask,
+    ContinueTask,
+    Dispatch,
+    FailTask,
+    PauseWorkflow,
+    RefreshJoins,
+    Step,
+    StopWorkflow,
+)
+from chalicelib.engine.draft import Draft
+from chalicelib.engine.effects import Continue, SetTimer
+from chalicelib.engine.events import (
+    ActionCompleted,
+    ActionUpdated,
+    Continued,
+    DescriptionChanged,
+    Event,
+    PauseRequested,
+    RerunRequested,
+    ResumeRequested,
+    Revived,
+    SkipRequested,
+    StartRequested,
+    StopRequested,
+    TimerFired,
+)
+from chalicelib.engine.invocations import TaskFailure, transform
+from chalicelib.engine.needs import MissingData, NeedsData
+from chalicelib.engine.records import ActionExecution, TaskExecution, Timer, TimerKind
+from chalicelib.engine.sizes import check_size
+from chalicelib.engine.world import Engine
+from chalicelib.errors import MistralError
+from chalicelib.limits import TURN_RECORDS_MAX
+from chalicelib.vocabulary import Result, State, may_become
+
+
+def decide(draft: Draft, event: Event, engine: Engine) -> Draft | NeedsData:
+    """Apply one event. Raises MistralError when the event is an operator's and asks for what is not allowed."""
+    draft = draft.fork()
+    draft.now = engine.moment.now
+    try:
+        _apply(engine, draft, event)
+        _drain(engine, draft)
+    except MissingData as missing:
+        return NeedsData(missing.needs)
+    return draft
+
+
+def _apply(engine: Engine, draft: Draft, event: Event) -> None:
+    match event:
+        case StartRequested():
+            workflow.start(engine, draft)
+        case ActionCompleted():
+            _action_completed(engine, draft, event)
+        case ActionUpdated():
+            _action_updated(engine, draft, event)
+        case TimerFired():
+            _timer_fired(draft, event)
+        case PauseRequested():
+            workflow.pause(draft, event.message)
+        case ResumeRequested():
+            operator.resume(engine, draft, event.env)
+        case StopRequested():
+            workflow.stop(engine, draft, event.state, event.message)
+        case RerunRequested():
+            operator.rerun(engine, draft, event)
+        case SkipRequested():
+            operator.skip(draft, event)
+        case Revived():
+            operator.revive_parent(draft, event)
+        case DescriptionChanged():
+            operator.merge_env(draft, event.env)
+            if event.description is not None:
+                draft.description = event.description
+        case Continued():
+            _continue(draft)
+        case _:
+            assert_never(event)
+
+
+def _drain(engine: Engine, draft: Draft) -> None:
+    """Do what is left to do, then start what waits to start, until nothing is left or a transaction would be too large."""
+    while True:
+        while draft.agenda:
+            _perform(engine, draft, draft.agenda.popleft())
+        if not draft.starts:
+            return
+        if draft.touched >= TURN_RECORDS_MAX:
+            draft.starts.clear()
+            draft.emit(Continue(draft.header.id))
+            return
+        _start(engine, draft, draft.starts.popleft())
+
+
+def _perform(engine: Engine, draft: Draft, step: Step) -> None:
+    match step:
+        case Dispatch():
+            dispatch.dispatch(engine, draft, step)
+        case ContinueTask():
+            _guarded(engine, draft, step.ordinal, "run", lambda: tasks.continue_task(engine, draft, step))
+        case CompleteTask():
+            _guarded(engine, draft, step.ordinal, "complete", lambda: tasks.complete(engine, draft, step))
+        case FailTask():
+            tasks.fail(draft, step.ordinal, step.message)
+            workflow.fail(engine, draft, step.message)
+        case RefreshJoins():
+            if not draft.is_paused:
+                tasks.refresh_joins(engine, draft, step.task_name)
+        case PauseWorkflow():
+            if not draft.is_completed:
+                workflow.pause(draft, step.message)
+        case StopWorkflow():
+            workflow.stop(engine, draft, step.state, step.message)
+        case CheckWorkflow():
+            if not draft.starts:
+                workflow.check(engine, draft)
+        case _:
+            assert_never(step)
+
+
+def _start(engine: Engine, draft: Draft, ordinal: int) -> None:
+    task = draft.frontier.get(ordinal)
+    if task is None:
+        return
+    if task.state is State.IDLE:
+        _guarded(engine, draft, ordinal, "run", lambda: tasks.start(engine, draft, ordinal))
+    elif task.state is State.RUNNING and task.items is not None and not draft.is_paused:
+        _guarded(engine, draft, ordinal, "run", lambda: items.run(engine, draft, task))
+
+
+def _guarded(engine: Engine, draft: Draft, ordinal: int, verb: str, act: object) -> None:
+    """Run a step of a task; a failure of the definition in it forces task and workflow to fail."""
+    assert callable(act)
+    try:
+        act()
+    except TaskFailure as failure:
+        draft.then(CompleteTask(ordinal, State.ERROR, failure.message))
+    except MistralError as error:
+        names = f"wf={draft.header.workflow_name}, task={draft.task(ordinal).name}"
+        draft.then(FailTask(ordinal, f"Failed to {verb} task [error={error.message}, {names}]"))
+
+
+# -- events of actions
+
+
+def _action_completed(engine: Engine, draft: Draft, event: ActionCompleted) -> None:
+    if not draft.exists(event.ordinal):
+        return
+    task = draft.task(event.ordinal)
+    action = draft.action(task, event.number)
+    if action is None or action.state.is_completed:
+        return
+    try:
+        result = transform(engine, draft, task, action, event.result)
+        check_size(result.value, "output", engine.field_bytes_max)
+    except MistralError as error:
+        _fail_action(draft, task, action, error)
+        return
+    action = replace(action, state=result.state, result=result, accepted=True, updated_at=draft.now, claim=None)
+    task = draft.put_action(task, action)
+    if task.state.is_completed:
+        return
+    if task.has_items:
+        _guarded(engine, draft, task.ordinal, "run", lambda: items.finish(engine, draft, draft.task(task.ordinal), action))
+    else:
+        draft.then(CompleteTask(task.ordinal, result.state, _state_info(action, result)))
+
+
+def _fail_action(draft: Draft, task: TaskExecution, action: ActionExecution, error: MistralError) -> None:
+    message = (
+        f"Failed to handle action completion [error={error.message}, wf={draft.header.workflow_name}, "
+        f"task={task.name}, action={action.name}]"
+    )
+    failed = replace(
+        action, state=State.ERROR, result=Result(error=message), accepted=False, updated_at=draft.now, claim=None
+    )
+    task = draft.put_action(task, failed)
+    if not task.state.is_completed:
+        draft.then(FailTask(task.ordinal, message))
+
+
+def _state_info(action: ActionExecution, result: Result) -> str | None:
+    if result.state is State.SUCCESS:
+        return None
+    value = result.error
+    if action.execution_id is not None and isinstance(value, dict):
+        value = value.get("result")
+    return str(value) if value else None
+
+
+def _action_updated(engine: Engine, draft: Draft, event: ActionUpdated) -> None:
+    """An action or sub-workflow was paused or set running: its task and its workflow follow."""
+    if not draft.exists(event.ordinal):
+        return
+    task = draft.task(event.ordinal)
+    action = draft.action(task, event.number)
+    if action is None or not may_become(action.state, event.state):
+        return
+    task = draft.put_action(task, replace(action, state=event.state, updated_at=draft.now))
+    children_paused = any(child.state is State.PAUSED for child in draft.actions(task))
+    follows = not task.state.is_completed and may_become(task.state, event.state)
+    if follows and not (event.state is State.RUNNING and children_paused):
+        draft.put(task, state=event.state, state_info=None)
+    if draft.is_completed:
+        return
+    if event.state is State.PAUSED:
+        workflow.pause(draft)
+    elif event.state is State.RUNNING and not any(t.state is State.PAUSED for t in draft.frontier.values()):
+        operator.resume(engine, draft, None)
+
+
+# -- time
+
+
+def _timer_fired(draft: Draft, event: TimerFired) -> None:
+    if event.ordinal == 0:
+        _workflow_timer_fired(draft, event)
+        return
+    task = draft.frontier.get(event.ordinal)
+    timer = next((t for t in task.timers if t.stamp == event.stamp), None) if task else None
+    if task is None or timer is None:
+        return
+    if draft.now < timer.due_at:
+        draft.emit(SetTimer(task.ordinal, timer.stamp, timer.due_at))
+        return
+    if draft.is_paused and timer.kind in (TimerKind.WAIT_BEFORE, TimerKind.RETRY):
+        # While paused nothing new starts; resuming sets the timer again.
+        return
+    _act_on_timer(draft, draft.put(task, timers=tuple(t for t in task.timers if t is not timer)), timer)
+
+
+def _act_on_timer(draft: Draft, task: TaskExecution, timer: Timer) -> None:
+    match timer.kind:
+        case TimerKind.WAIT_BEFORE:
+            draft.then(ContinueTask(task.ordinal))
+        case TimerKind.RETRY if task.state is State.WAITING:
+            draft.then(RefreshJoins(task.name))
+        case TimerKind.RETRY:
+            draft.then(ContinueTask(task.ordinal))
+        case TimerKind.WAIT_AFTER:
+            state, state_info = task.result_after_wait or (State.SUCCESS, None)
+            draft.then(CompleteTask(task.ordinal, state, state_info))
+        case TimerKind.TIMEOUT:
+            message = f"Task timed out [timeout(s)={int(timer.delay_sec)}]."
+            draft.then(CompleteTask(task.ordinal, State.ERROR, message))
+        case TimerKind.WORKFLOW_TIMEOUT:
+            return
+        case _:
+            assert_never(timer.kind)
+
+
+def _workflow_timer_fired(draft: Draft, event: TimerFired) -> None:
+    timer = next((t for t in draft.timers if t.stamp == event.stamp), None)
+    if timer is None or draft.is_completed:
+        return
+    if draft.now < timer.due_at:
+        draft.emit(SetTimer(0, timer.stamp, timer.due_at))
+        return
+    draft.timers = ()
+    if draft.is_paused:
+        # Stopping a paused workflow with ERROR is ignored, as Mistral does; the limit holds all the same.
+        draft.state = State.RUNNING
+    draft.then(StopWorkflow(State.ERROR, f"Workflow timed out [timeout(s)={int(timer.delay_sec)}]."))
+
+
+def _continue(draft: Draft) -> None:
+    """Go on where the records say: tasks not started yet, items not started yet, joins that are ready, an end not noticed."""
+    if draft.is_paused:
+        return
+    for task in draft.frontier.values():
+        if (task.state is State.IDLE and task.started_at is None) or (
+            task.items is not None and task.state is State.RUNNING
+        ):
+            draft.starts.append(task.ordinal)
+        elif task.state is State.WAITING:
+            draft.then(RefreshJoins(task.name))
+    draft.then(CheckWorkflow())

@@ -1,0 +1,229 @@
+"""The working copy of one turn: the only mutable object of the core.
+
+A ``Draft`` starts from a stored header and whatever records were loaded, takes the changes of one decision after another, and is sealed
+into a ``Transition``: the records to write, in one transaction, on condition of the header's revision.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from chalicelib.engine.agenda import Step
+from chalicelib.engine.effects import Effect, SetTimer
+from chalicelib.engine.needs import (
+    MissingData,
+    Need,
+    NeedContext,
+    NeedItem,
+    NeedItems,
+    NeedPayload,
+    NeedTask,
+    NeedValue,
+)
+from chalicelib.engine.records import (
+    ActionExecution,
+    BackloggedCommand,
+    ContextNode,
+    JoinProgress,
+    PayloadRef,
+    TaskExecution,
+    Timer,
+    TimerKind,
+    ValueRef,
+    WorkflowExecution,
+)
+from chalicelib.vocabulary import Json, State
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Records at hand. Grows as needs are met; nothing in it is ever changed."""
+
+    tasks: dict[int, TaskExecution] = field(default_factory=dict)
+    pages: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    contexts: dict[int, ContextNode] = field(default_factory=dict)
+    items: dict[int, dict[int, ActionExecution]] = field(default_factory=dict)
+    all_items: set[int] = field(default_factory=set)
+    values: dict[str, Json] = field(default_factory=dict)
+    payloads: dict[str, Json] = field(default_factory=dict)
+    found: dict[Need, Any] = field(default_factory=dict)
+    item_lists: dict[tuple[int, int], Json] = field(default_factory=dict)
+
+
+class Draft:
+    """One execution being decided about."""
+
+    def __init__(self, header: WorkflowExecution, loaded: Loaded) -> None:
+        self.header = header
+        self.loaded = loaded
+        self.now = header.updated_at
+        self.state = header.state
+        self.state_info = header.state_info
+        self.description = header.description
+        self.params: Json = header.params
+        self.output: Json = header.output
+        self.variables: Json = header.variables
+        self.next_ordinal = header.next_ordinal
+        self.frontier: dict[int, TaskExecution] = dict(header.frontier)
+        self.seen = header.seen
+        self.fired = header.fired
+        self.joins: dict[str, JoinProgress] = dict(header.joins)
+        self.named: dict[str, int] = dict(header.named)
+        self.ends: dict[int, int] = dict(header.ends)
+        self.failures: tuple[int, ...] = header.failures
+        self.cancellations: tuple[int, ...] = header.cancellations
+        self.unprocessed: tuple[int, ...] = header.unprocessed
+        self.backlog: tuple[BackloggedCommand, ...] = header.backlog
+        self.timers: tuple[Timer, ...] = header.timers
+        self.stamp = header.stamp
+        self.reverse_target = header.reverse_target
+        self.finished: dict[int, TaskExecution] = {}
+        self.contexts: dict[int, ContextNode] = {}
+        self.items: dict[int, dict[int, ActionExecution]] = {}
+        self.effects: list[Effect] = []
+        self.agenda: deque[Step] = deque()
+        self.starts: deque[int] = deque()
+        self.weight = 0
+        self.fresh_random = 0
+
+    def fork(self) -> Draft:
+        """A copy that can be thrown away; records are shared, containers are not."""
+        twin = object.__new__(Draft)
+        twin.__dict__.update(self.__dict__)
+        for name in ("frontier", "joins", "named", "ends", "finished", "contexts"):
+            setattr(twin, name, dict(getattr(self, name)))
+        twin.items = {ordinal: dict(items) for ordinal, items in self.items.items()}
+        twin.effects = list(self.effects)
+        twin.agenda = deque(self.agenda)
+        twin.starts = deque(self.starts)
+        return twin
+
+    # -- tasks
+
+    def task(self, ordinal: int) -> TaskExecution:
+        """The task execution with this ordinal, as it now is. Raises MissingData."""
+        task = self.frontier.get(ordinal) or self.finished.get(ordinal) or self.loaded.tasks.get(ordinal)
+        if task is None:
+            raise MissingData(NeedTask(ordinal))
+        return task
+
+    def take_ordinal(self) -> int:
+        """A number that no task or context of this execution has had."""
+        self.next_ordinal += 1
+        return self.next_ordinal - 1
+
+    def exists(self, ordinal: int) -> bool:
+        """Whether a task with this ordinal was ever created."""
+        return 0 < ordinal < self.next_ordinal
+
+    def put(self, task: TaskExecution, **changes: Any) -> TaskExecution:
+        """Change a task; it moves into or out of the frontier as its state demands."""
+        changes.setdefault("updated_at", self.now)
+        task = replace(task, **changes)
+        if task.state.is_completed:
+            self.frontier.pop(task.ordinal, None)
+            self.finished[task.ordinal] = task
+        else:
+            self.finished.pop(task.ordinal, None)
+            self.frontier[task.ordinal] = task
+        return task
+
+    def put_action(self, task: TaskExecution, action: ActionExecution) -> TaskExecution:
+        """Store an action execution of a task, new or changed."""
+        if task.has_items:
+            self.items.setdefault(task.ordinal, {})[action.number] = action
+            return task
+        others = tuple(a for a in task.actions if a.number != action.number)
+        return self.put(task, actions=(*others, action))
+
+    def action(self, task: TaskExecution, number: int) -> ActionExecution | None:
+        """An action execution of a task, or ``None`` if there is none of this number. Raises MissingData."""
+        if not task.has_items:
+            return next((action for action in task.actions if action.number == number), None)
+        if number >= task.next_number:
+            return None
+        for source in (self.items, self.loaded.items):
+            action = source.get(task.ordinal, {}).get(number)
+            if action is not None:
+                return action
+        raise MissingData(NeedItem(task.ordinal, number))
+
+    def actions(self, task: TaskExecution) -> list[ActionExecution]:
+        """All action executions of a task, in order of their numbers. Raises MissingData."""
+        if not task.has_items:
+            return sorted(task.actions, key=lambda action: action.number)
+        known = {**self.loaded.items.get(task.ordinal, {}), **self.items.get(task.ordinal, {})}
+        if task.ordinal not in self.loaded.all_items and len(known) < task.next_number:
+            raise MissingData(NeedItems(task.ordinal))
+        return [known[number] for number in sorted(known)]
+
+    # -- values
+
+    def resolve(self, value: Json) -> Json:
+        """The data behind a reference, or the value itself. Raises MissingData."""
+        if isinstance(value, PayloadRef):
+            if value.digest not in self.loaded.payloads:
+                raise MissingData(NeedPayload(value.digest))
+            return self.loaded.payloads[value.digest]
+        if isinstance(value, ValueRef):
+            if value.key not in self.loaded.values:
+                raise MissingData(NeedValue(value.key))
+            return self.resolve(self.loaded.values[value.key])
+        return value
+
+    def resolve_object(self, value: Json) -> dict[str, Json]:
+        """As ``resolve`` for an object whose members may be references themselves."""
+        data = self.resolve(value) or {}
+        return {key: self.resolve(member) for key, member in data.items()}
+
+    def context_node(self, reference: int) -> ContextNode:
+        """The context behind a reference other than 0. Raises MissingData."""
+        ordinal = reference >> 1
+        if reference & 1:
+            node = self.task(ordinal).context
+            return node if node is not None else ContextNode(base=self.task(ordinal).in_context)
+        node = self.contexts.get(ordinal) or self.loaded.contexts.get(ordinal)
+        if node is None:
+            raise MissingData(NeedContext(ordinal))
+        return node
+
+    def ask(self, need: Need) -> Any:
+        """What the shell found for a need. Raises MissingData until it was asked."""
+        if need not in self.loaded.found:
+            raise MissingData(need)
+        return self.loaded.found[need]
+
+    # -- effects
+
+    def emit(self, effect: Effect) -> None:
+        """Ask something of the world, once the records are safe."""
+        self.effects.append(effect)
+
+    def then(self, step: Step) -> None:
+        """Do this later in the same decision."""
+        self.agenda.append(step)
+
+    def set_timer(self, task: TaskExecution, kind: TimerKind, delay_sec: float) -> TaskExecution:
+        """Give a task a timer ``delay_sec`` from now; a timer of the same kind that it had is stale from now on."""
+        stamp = task.stamp + 1
+        timer = Timer(kind, stamp, self.now + delay_sec, delay_sec)
+        timers = (*(t for t in task.timers if t.kind is not kind), timer)
+        self.emit(SetTimer(task.ordinal, stamp, timer.due_at))
+        return self.put(task, stamp=stamp, timers=timers)
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether the workflow itself is in a completed state."""
+        return self.state.is_completed
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the workflow is paused."""
+        return self.state is State.PAUSED
+
+    @property
+    def touched(self) -> int:
+        """How many records, other than the header, sealing may have to write: never too few."""
+        return len(self.finished) + len(self.contexts) + sum(map(len, self.items.values())) + self.weight

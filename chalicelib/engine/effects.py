@@ -1,0 +1,58 @@
+"""What the core may ask of the world. An effect is derived from the records (``reconcile`` finds it again), so losing one loses nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalicelib.engine.events import Event
+from chalicelib.vocabulary import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class RunAction:
+    """Run this action execution."""
+
+    ordinal: int
+    number: int
+    is_pure: bool = False
+    target: str | None = None
+    timeout_sec: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartSubworkflow:
+    """Start the child execution that stands for this action execution."""
+
+    ordinal: int
+    number: int
+    execution_id: str
+    workflow_name: str
+    namespace: str
+    input: JsonObject
+    params: JsonObject
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Send ``TimerFired(ordinal, stamp)`` at this moment, never before."""
+
+    ordinal: int
+    stamp: int
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Hand an event to another execution: a child, or the parent."""
+
+    execution_id: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """There is more to do than one transaction holds: hand ``Continued`` to this execution."""
+
+
+Effect = RunAction | StartSubworkflow | SetTimer | Tell | Continue

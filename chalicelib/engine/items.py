@@ -1,0 +1,132 @@
+"""with-items: one action execution or sub-workflow per item, as many at once as ``concurrency`` allows.
+
+Progress is kept as bit sets over item indexes, so that ten thousand items cost a header no more than a few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from chalicelib import policies
+from chalicelib.engine.agenda import CompleteTask
+from chalicelib.engine.draft import Draft
+from chalicelib.engine.invocations import schedule
+from chalicelib.engine.records import ActionExecution, ItemsProgress, TaskExecution
+from chalicelib.engine.scope import ContextLayer, task_scope
+from chalicelib.engine.world import Engine, evaluate
+from chalicelib.errors import InputException
+from chalicelib.limits import TURN_RECORDS_MAX
+from chalicelib.vocabulary import Json, State
+
+
+def run(engine: Engine, draft: Draft, task: TaskExecution) -> None:
+    """Start the items that may start now. Raises TaskFailure, MistralError, MissingData."""
+    lists = _item_lists(engine, draft, task)
+    count = len(next(iter(lists.values())))
+    progress = task.items or ItemsProgress(count, task.concurrency, tolerated_percentage=_tolerated(engine, draft, task))
+    if task.items is None:
+        task = draft.put(task, items=progress)
+    if count == 0:
+        draft.then(CompleteTask(task.ordinal, State.SUCCESS))
+        return
+    for index in _startable(progress):
+        if draft.touched >= TURN_RECORDS_MAX:
+            draft.starts.append(task.ordinal)
+            return
+        item = {name: values[index] for name, values in lists.items()}
+        # A variable of the same name that the task received wins over the item's: so it is on Mistral.
+        received = ContextLayer(draft, task.in_context)
+        item = {name: received[name] if name in received else value for name, value in item.items()}
+        task = schedule(engine, draft, task, number=task.next_number, index=index, item=item)
+        progress = replace(progress, started=progress.started | 1 << index)
+        task = draft.put(task, items=progress)
+
+
+def _startable(progress: ItemsProgress) -> Iterable[int]:
+    running = (progress.started & ~progress.finished).bit_count()
+    capacity = progress.count if progress.concurrency is None else progress.concurrency - running
+    index = 0
+    missing = ~progress.started & ((1 << progress.count) - 1)
+    while missing and capacity > 0:
+        index = (missing & -missing).bit_length() - 1
+        missing &= missing - 1
+        capacity -= 1
+        yield index
+
+
+def _item_lists(engine: Engine, draft: Draft, task: TaskExecution) -> dict[str, list[Json]]:
+    """The evaluated lists, by variable. Evaluated once per process and context: a list of ten thousand is not walked for each item."""
+    key = (task.ordinal, task.in_context)
+    known: dict[str, list[Json]] | None = draft.loaded.item_lists.get(key)
+    if known is not None and task.items is not None:
+        return known
+    spec = engine.plan.spec.tasks[task.name].with_items or {}
+    evaluated = evaluate(engine, draft, dict(spec), task_scope(draft, task), task)
+    lists: dict[str, list[Json]] = {}
+    for name, values in evaluated.items():
+        if not isinstance(values, Iterable):
+            raise InputException(
+                f"Wrong input format for: {name}. Iterable type is expected for each value, found {type(values).__name__}."
+            )
+        lists[name] = list(values)
+    if len({len(values) for values in lists.values()}) > 1:
+        sizes = ", ".join(f"{name}: {len(values)}" for name, values in lists.items())
+        raise InputException(f"Wrong input format for with-items. All arrays must have the same length. Lengths: {sizes}.")
+    draft.loaded.item_lists[key] = lists
+    return lists
+
+
+def _tolerated(engine: Engine, draft: Draft, task: TaskExecution) -> float | None:
+    raw = engine.plan.spec.tasks[task.name].tolerated_failure_percentage
+    if raw is None:
+        return None
+    value = evaluate(engine, draft, raw, task_scope(draft, task), task) if isinstance(raw, str) else raw
+    return policies.number("WithItems", "tolerated-failure-percentage", value, minimum=0, maximum=100)
+
+
+def finish(engine: Engine, draft: Draft, task: TaskExecution, action: ActionExecution) -> None:
+    """An item has come to its result: start others, or end the task. Raises TaskFailure, MistralError, MissingData."""
+    progress = task.items
+    if progress is None:
+        return
+    bit = 1 << action.index
+    progress = replace(
+        progress,
+        finished=progress.finished | bit,
+        failed=progress.failed | bit if action.state is State.ERROR else progress.failed & ~bit,
+        cancelled=progress.cancelled | bit if action.state is State.CANCELLED else progress.cancelled & ~bit,
+    )
+    task = draft.put(task, items=progress)
+    verdict = _verdict(progress)
+    if verdict is not None:
+        draft.then(CompleteTask(task.ordinal, *verdict))
+    elif progress.concurrency is not None:
+        run(engine, draft, task)
+
+
+def _verdict(progress: ItemsProgress) -> tuple[State, str | None] | None:
+    if progress.cancelled:
+        return State.CANCELLED, "One or more actions was cancelled."
+    if progress.finished.bit_count() < progress.count:
+        return None
+    failed = progress.failed.bit_count()
+    tolerated = progress.tolerated_percentage
+    if failed and (tolerated is None or failed * 100 > tolerated * progress.count):
+        return State.ERROR, "One or more actions had failed."
+    return State.SUCCESS, None
+
+
+def reset_failed(task: TaskExecution) -> ItemsProgress | None:
+    """Progress with just the failed and cancelled items to be run again."""
+    progress = task.items
+    if progress is None:
+        return None
+    again = progress.failed | progress.cancelled
+    return replace(
+        progress,
+        started=progress.started & ~again,
+        finished=progress.finished & ~again,
+        failed=0,
+        cancelled=0,
+    )

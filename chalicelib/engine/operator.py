@@ -1,0 +1,151 @@
+"""What operators ask for: resume, rerun, skip, a new description or environment (reference: Mistral's engine/workflows.py, services/workflows.py)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chalicelib.engine import hooks, items, tasks, workflow
+from chalicelib.engine.agenda import CheckWorkflow, Command, CompleteTask, ContinueTask, Dispatch, RefreshJoins, SetWorkflowState
+from chalicelib.engine.contexts import deep_merge
+from chalicelib.engine.draft import Draft
+from chalicelib.engine.effects import SetTimer, Tell
+from chalicelib.engine.events import RerunRequested, ResumeRequested, Revived, SkipRequested
+from chalicelib.engine.records import TaskExecution
+from chalicelib.engine.world import Engine
+from chalicelib.errors import InputException, NotAllowedException
+from chalicelib.vocabulary import JsonObject, State
+
+
+def merge_env(draft: Draft, env: JsonObject | None) -> None:
+    """Merge an environment into the workflow's own. Raises NotAllowedException unless it is idle, paused or failed."""
+    if not env:
+        return
+    if draft.state not in (State.IDLE, State.PAUSED, State.ERROR):
+        raise NotAllowedException(
+            "Updating env to workflow execution is only permitted if it is in IDLE, PAUSED, or ERROR state; "
+            f"this one is {draft.state}."
+        )
+    params = dict(draft.resolve(draft.params) or {})
+    params["env"] = deep_merge(draft.resolve(params.get("env")) or {}, env)
+    draft.params = params
+
+
+def resume(engine: Engine, draft: Draft, env: JsonObject | None) -> None:
+    """Go on after a pause: sub-workflows first, then what waited. In any other state nothing happens. Raises MissingData."""
+    if draft.state not in (State.PAUSED, State.IDLE):
+        return
+    for child_id in workflow.running_children(draft):
+        draft.emit(Tell(child_id, ResumeRequested()))
+    merge_env(draft, env)
+    workflow.set_state(draft, State.RUNNING)
+    commands: list[Command] = []
+    for ordinal in draft.unprocessed:
+        task = draft.task(ordinal)
+        commands += tasks.find_next_commands(engine, draft, task)
+        draft.put(task, processed=True)
+    draft.unprocessed = ()
+    # A pause command found among what follows is what has just been resumed from.
+    commands = [c for c in commands if not (isinstance(c, SetWorkflowState) and c.state is State.PAUSED)]
+    _wake(draft)
+    draft.then(Dispatch(tuple(commands)))
+    draft.then(CheckWorkflow())
+    workflow.tell_parent_state(draft)
+
+
+def _wake(draft: Draft) -> None:
+    """What may not start while paused: tasks stopped by pause-before, delays that ran out, joins that became ready, items."""
+    for task in list(draft.frontier.values()):
+        if task.state is State.IDLE:
+            if task.started_at is not None:
+                draft.then(ContinueTask(task.ordinal))
+            else:
+                draft.starts.append(task.ordinal)
+        elif task.state is State.WAITING:
+            draft.then(RefreshJoins(task.name))
+        elif task.items is not None and task.state is State.RUNNING:
+            draft.starts.append(task.ordinal)
+        for timer in task.timers:
+            draft.emit(SetTimer(task.ordinal, timer.stamp, timer.due_at))
+
+
+def rerun(engine: Engine, draft: Draft, event: RerunRequested) -> None:
+    """Run a failed task again, in the same record; ancestors come back to life. Raises InputException, WorkflowException, MissingData."""
+    task = _failed_task(draft, event.ordinal)
+    if draft.is_paused:
+        return
+    if not event.reset and not task.has_items:
+        raise InputException("Only with-items task has the option to not reset.")
+    merge_env(draft, event.env)
+    _revive(draft)
+    _settle_unprocessed(draft)
+    tasks.forget_outcome(draft, task)
+    progress = None if event.reset else items.reset_failed(task)
+    task = hooks.drop_results(draft, task, only_failed=not event.reset)
+    draft.put(
+        task,
+        # A place in the frontier from here on: the task is unfinished.
+        state=State.RUNNING,
+        state_info=None,
+        items=progress,
+        retry_no=0,
+        waited_before=False,
+        waited_after=False,
+        result_after_wait=None,
+        results_dropped=False,
+        timers=(),
+        triggered_by=(),
+        processed=False,
+        finished_at=None,
+        next_tasks=None,
+        error_handled=False,
+    )
+    draft.then(ContinueTask(task.ordinal, is_rerun=True, reset=event.reset))
+
+
+def skip(draft: Draft, event: SkipRequested) -> None:
+    """Leave a failed task as SKIPPED and go on with what follows. Raises InputException, WorkflowException, MissingData."""
+    task = _failed_task(draft, event.ordinal)
+    if draft.is_paused:
+        return
+    merge_env(draft, event.env)
+    _revive(draft)
+    _settle_unprocessed(draft)
+    draft.then(CompleteTask(task.ordinal, State.SKIPPED, "Task was skipped.", skip=True))
+
+
+def _failed_task(draft: Draft, ordinal: int) -> TaskExecution:
+    task = draft.task(ordinal)
+    if task.state is not State.ERROR:
+        raise InputException(f"The current task execution must be in ERROR for rerun or skip. Task '{task.name}' is {task.state}.")
+    return task
+
+
+def _revive(draft: Draft) -> None:
+    workflow.set_state(draft, State.RUNNING)
+    parent = draft.header.parent
+    if parent is not None:
+        draft.emit(Tell(parent.execution_id, Revived(parent.ordinal, parent.number)))
+
+
+def _settle_unprocessed(draft: Draft) -> None:
+    for ordinal in draft.unprocessed:
+        draft.put(draft.task(ordinal), processed=True)
+    draft.unprocessed = ()
+
+
+def revive_parent(draft: Draft, event: Revived) -> None:
+    """A sub-workflow runs again: so do the task that stands for it and this workflow, and so on upwards. Raises MissingData."""
+    task = draft.task(event.ordinal)
+    action = draft.action(task, event.number)
+    if action is None or (action.state is State.RUNNING and not task.state.is_completed and not draft.is_completed):
+        return
+    _revive(draft)
+    tasks.forget_outcome(draft, task)
+    task = draft.put_action(task, replace(action, state=State.RUNNING, accepted=False, result=None))
+    progress = task.items
+    if progress is not None:
+        bit = ~(1 << action.index)
+        progress = replace(
+            progress, finished=progress.finished & bit, failed=progress.failed & bit, cancelled=progress.cancelled & bit
+        )
+    draft.put(task, state=State.RUNNING, state_info=None, processed=False, items=progress, finished_at=None)

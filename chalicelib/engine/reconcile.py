@@ -1,0 +1,32 @@
+"""The state is the outbox: what an execution still owes the world, derived from its records alone.
+
+Used when a message is delivered again and when the alarm rings. Every effect may have been carried out already; doing it again is harmless.
+"""
+
+from __future__ import annotations
+
+from chalicelib.engine.draft import Draft
+from chalicelib.engine.effects import Continue, Effect, RunAction, SetTimer
+from chalicelib.engine.records import ActionExecution, TaskExecution
+from chalicelib.vocabulary import State
+
+
+def owed_effects(draft: Draft) -> list[Effect]:
+    """Actions released but perhaps never sent, timers perhaps lost, tasks not started. Raises MissingData for the items of with-items tasks."""
+    effects: list[Effect] = [SetTimer(0, timer.stamp, timer.due_at) for timer in draft.timers]
+    for task in draft.frontier.values():
+        effects += [SetTimer(task.ordinal, timer.stamp, timer.due_at) for timer in task.timers]
+        effects += [
+            RunAction(task.ordinal, action.number, action.is_pure, action.target, action.timeout_sec)
+            for action in unfinished_actions(draft, task)
+            if action.execution_id is None
+        ]
+    effects.append(Continue(draft.header.id))
+    return effects
+
+
+def unfinished_actions(draft: Draft, task: TaskExecution) -> list[ActionExecution]:
+    """The action executions of a task that run now. Raises MissingData."""
+    if task.state not in (State.RUNNING, State.PAUSED):
+        return []
+    return [action for action in draft.actions(task) if action.state is State.RUNNING]

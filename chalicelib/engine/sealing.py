@@ -1,0 +1,308 @@
+"""Sealing a draft: what one transaction is to write.
+
+Finished tasks are packed into pages of neighbouring ordinals; small values stay where they are, middling ones get records of their own, large
+ones leave the table as payloads under their content hash. All of it is a pure function of the draft.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from chalicelib.engine import codec
+from chalicelib.engine.draft import Draft
+from chalicelib.engine.effects import Effect
+from chalicelib.engine.needs import MissingData, NeedTask
+from chalicelib.engine.records import (
+    ActionExecution,
+    ContextNode,
+    Invocation,
+    PayloadRef,
+    TaskExecution,
+    ValueRef,
+    WorkflowExecution,
+)
+from chalicelib.limits import INLINE_VALUE_BYTES_MAX, PAGE_BYTES_MAX, PAYLOAD_THRESHOLD_BYTES, TASKS_PER_PAGE_MAX
+from chalicelib.vocabulary import Json, Result
+
+HEADER_KEY: Final = "header"
+TASK_PREFIX: Final = "task#"
+ACTION_PREFIX: Final = "action#"
+CONTEXT_PREFIX: Final = "context#"
+
+
+def task_key(ordinal: int) -> str:
+    """The sort key of the page that begins with this task."""
+    return f"{TASK_PREFIX}{ordinal:05x}"
+
+
+def context_key(ordinal: int) -> str:
+    """The sort key of the context merged for this task."""
+    return f"{CONTEXT_PREFIX}{ordinal:05x}"
+
+
+def items_prefix(ordinal: int) -> str:
+    """What the sort keys of a with-items task's action executions begin with."""
+    return f"{ACTION_PREFIX}{ordinal:05x}#"
+
+
+def item_key(ordinal: int, number: int) -> str:
+    """The sort key of one action execution of a with-items task."""
+    return f"{items_prefix(ordinal)}{number:05x}"
+
+
+def value_key(ordinal: int, number: int) -> str:
+    """The sort key of an action's input that is too large for the header."""
+    return f"value#{ordinal:05x}#{number:05x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What a turn came to: records to write in one transaction with the header, payloads to store before, effects to dispatch after."""
+
+    header: WorkflowExecution
+    records: Mapping[str, bytes]
+    bulk: Mapping[str, bytes]
+    payloads: Mapping[str, bytes]
+    effects: tuple[Effect, ...]
+    tasks: Mapping[int, TaskExecution] = field(default_factory=dict)
+    pages: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    contexts: Mapping[int, ContextNode] = field(default_factory=dict)
+    items: Mapping[int, Mapping[int, ActionExecution]] = field(default_factory=dict)
+    values: Mapping[str, Json] = field(default_factory=dict)
+    payload_values: Mapping[str, Json] = field(default_factory=dict)
+
+
+class _Sealer:
+    """Collects what leaves the header on the way."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, bytes] = {}
+        self.bulk: dict[str, bytes] = {}
+        self.payloads: dict[str, bytes] = {}
+        self.values: dict[str, Json] = {}
+        self.payload_values: dict[str, Json] = {}
+
+    def large_out(self, value: Json) -> Json:
+        """The value, or the reference to the payload that it becomes when it is large."""
+        if isinstance(value, (PayloadRef, ValueRef)) or _is_small(value):
+            return value
+        text = _text(value)
+        if len(text) <= PAYLOAD_THRESHOLD_BYTES:
+            return value
+        digest = hashlib.sha256(text).hexdigest()
+        self.payloads[digest] = zlib.compress(text, 6)
+        self.payload_values[digest] = value
+        return PayloadRef(digest, len(text))
+
+    def members_out(self, value: Json) -> Json:
+        """An object with its large members moved out, and moved out itself if it is still large."""
+        if not isinstance(value, dict):
+            return self.large_out(value)
+        moved = {key: self.large_out(member) for key, member in value.items()}
+        inline = {key: member for key, member in moved.items() if not isinstance(member, PayloadRef)}
+        if len(inline) == len(moved):
+            return self.large_out(value)
+        return moved
+
+    def record_out(self, key: str, value: Json) -> Json:
+        """The value if it is small, otherwise a reference to the record of its own that it becomes."""
+        if isinstance(value, (PayloadRef, ValueRef)):
+            return value
+        moved = self.members_out(value)
+        if isinstance(moved, PayloadRef) or not value:
+            return moved
+        body = codec.pack_value(moved)
+        if len(body) <= INLINE_VALUE_BYTES_MAX:
+            return moved
+        self.records[key] = body
+        self.values[key] = moved
+        return ValueRef(key)
+
+    def action_out(self, action: ActionExecution) -> ActionExecution:
+        result = action.result
+        if result is not None:
+            moved = self.large_out(result.value)
+            if moved is not result.value:
+                result = Result(data=moved) if result.error is None else Result(error=moved, cancel=result.cancel)
+        value = self.large_out(action.input)
+        base = action.base
+        if base is not None:
+            base = Invocation(base.name, self.large_out(base.input))
+        if result is action.result and value is action.input and base == action.base:
+            return action
+        return replace(action, input=value, result=result, base=base)
+
+    def waiting_action_out(self, ordinal: int, action: ActionExecution) -> ActionExecution:
+        """An action of an unfinished task: its input stays in the header only when it is small."""
+        action = self.action_out(action)
+        if action.base is not None:
+            base_input = self.record_out(value_key(ordinal, action.number) + "#base", action.base.input)
+            action = replace(action, base=Invocation(action.base.name, base_input))
+        return replace(action, input=self.record_out(value_key(ordinal, action.number), action.input))
+
+    def task_out(self, task: TaskExecution) -> TaskExecution:
+        published = self.members_out(task.published)
+        context = task.context
+        if context is not None:
+            context = replace(context, variables={key: self.large_out(value) for key, value in context.variables.items()})
+        return replace(
+            task, published=published, context=context, actions=tuple(self.action_out(action) for action in task.actions)
+        )
+
+
+def seal(draft: Draft, *, wake_at: float | None, now: float) -> Transition:
+    """The transition that takes the stored execution to the draft. Raises MissingData for a page that must be rewritten and is not loaded."""
+    sealer = _Sealer()
+    tasks, pages = _sealed_pages(draft, sealer)
+    contexts = {}
+    for ordinal, node in draft.contexts.items():
+        contexts[ordinal] = replace(node, variables={k: sealer.large_out(v) for k, v in node.variables.items()})
+        sealer.records[context_key(ordinal)] = codec.pack_context(contexts[ordinal])
+    items = _sealed_items(draft, sealer)
+    header = _sealed_header(draft, sealer, wake_at=wake_at, now=now)
+    return Transition(
+        header=header,
+        records=sealer.records,
+        bulk=sealer.bulk,
+        payloads=sealer.payloads,
+        effects=tuple(draft.effects),
+        tasks=tasks,
+        pages=pages,
+        contexts=contexts,
+        items=items,
+        values=sealer.values,
+        payload_values=sealer.payload_values,
+    )
+
+
+def _sealed_header(draft: Draft, sealer: _Sealer, *, wake_at: float | None, now: float) -> WorkflowExecution:
+    frontier = {
+        ordinal: replace(
+            task,
+            published=sealer.members_out(task.published),
+            actions=tuple(sealer.waiting_action_out(ordinal, action) for action in task.actions),
+        )
+        if task.actions or task.published
+        else task
+        for ordinal, task in draft.frontier.items()
+    }
+    frontier = {o: t if t.context is None else replace(t, context=_context_out(sealer, t.context)) for o, t in frontier.items()}
+    return replace(
+        draft.header,
+        revision=draft.header.revision + 1,
+        state=draft.state,
+        state_info=draft.state_info,
+        description=draft.description,
+        updated_at=now,
+        input=sealer.record_out("input", draft.header.input),
+        params=sealer.record_out("params", draft.params),
+        output=sealer.record_out("output", draft.output),
+        variables=sealer.record_out("variables", draft.variables),
+        next_ordinal=draft.next_ordinal,
+        frontier=frontier,
+        seen=draft.seen,
+        fired=draft.fired,
+        joins=draft.joins,
+        named=draft.named,
+        ends=draft.ends,
+        failures=draft.failures,
+        cancellations=draft.cancellations,
+        unprocessed=draft.unprocessed,
+        backlog=draft.backlog,
+        timers=draft.timers,
+        stamp=draft.stamp,
+        wake_at=wake_at,
+        reverse_target=draft.reverse_target,
+    )
+
+
+def _context_out(sealer: _Sealer, node: ContextNode) -> ContextNode:
+    return replace(node, variables={key: sealer.large_out(value) for key, value in node.variables.items()})
+
+
+def _sealed_items(draft: Draft, sealer: _Sealer) -> dict[int, dict[int, ActionExecution]]:
+    sealed: dict[int, dict[int, ActionExecution]] = {}
+    for ordinal, actions in draft.items.items():
+        for number, action in actions.items():
+            stored = sealer.action_out(action)
+            sealed.setdefault(ordinal, {})[number] = stored
+            is_new = number not in draft.loaded.items.get(ordinal, {})
+            # A new item's record is harmless without its header, so it needs no transaction; a changed one is part of the turn.
+            target = sealer.bulk if is_new and not action.state.is_completed else sealer.records
+            target[item_key(ordinal, number)] = codec.pack_action(stored)
+    return sealed
+
+
+def _sealed_pages(draft: Draft, sealer: _Sealer) -> tuple[dict[int, TaskExecution], dict[int, tuple[int, ...]]]:
+    """Finished tasks, packed by runs of neighbours; a task that was on a page before is rewritten on that page."""
+    sealed = {ordinal: sealer.task_out(task) for ordinal, task in sorted(draft.finished.items())}
+    fresh = [task for task in sealed.values() if task.page is None]
+    pages = {}
+    for first in sorted({task.page for task in sealed.values() if task.page is not None}):
+        if first not in draft.loaded.pages:
+            raise MissingData(NeedTask(first))
+        ordinals = draft.loaded.pages[first]
+        page = [sealed.get(ordinal) or draft.loaded.tasks[ordinal] for ordinal in ordinals]
+        sealer.records[task_key(first)] = codec.pack_tasks(page)
+        pages[first] = ordinals
+    for page in _runs(fresh):
+        first = page[0].ordinal
+        sealer.records[task_key(first)] = codec.pack_tasks(page)
+        pages[first] = tuple(task.ordinal for task in page)
+        sealed.update({task.ordinal: replace(task, page=first) for task in page})
+    return sealed, pages
+
+
+def _runs(tasks: Iterable[TaskExecution]) -> Iterable[list[TaskExecution]]:
+    """Runs of neighbouring ordinals, each no larger than a page may be."""
+    run: list[TaskExecution] = []
+    size = 0
+    for task in tasks:
+        weight = _weight(task)
+        if run and (task.ordinal != run[-1].ordinal + 1 or len(run) >= TASKS_PER_PAGE_MAX or size + weight > PAGE_BYTES_MAX):
+            yield run
+            run, size = [], 0
+        run.append(task)
+        size += weight
+    if run:
+        yield run
+
+
+def _weight(task: TaskExecution) -> int:
+    """Roughly how many bytes a task takes, without encoding it."""
+    parts = [task.published, task.state_info, *(a.input for a in task.actions), *(a.result and a.result.value for a in task.actions)]
+    if task.context is not None:
+        parts.append(dict(task.context.variables))
+    return 200 + sum(len(part) if isinstance(part, str) else 0 if _is_small(part) else len(_text(part)) for part in parts)
+
+
+def _is_small(value: Json) -> bool:
+    """Whether a value is small beyond doubt."""
+    if value is None or isinstance(value, (bool, int, float, PayloadRef, ValueRef)):
+        return True
+    if isinstance(value, str):
+        return len(value) < PAYLOAD_THRESHOLD_BYTES // 8
+    if isinstance(value, (dict, list)) and len(value) < 32:
+        members = value.values() if isinstance(value, dict) else value
+        return all(member is None or isinstance(member, (bool, int, float)) or _is_short(member) for member in members)
+    return False
+
+
+def _is_short(member: Json) -> bool:
+    return isinstance(member, (PayloadRef, ValueRef)) or (isinstance(member, str) and len(member) < 128)
+
+
+def _text(value: Json) -> bytes:
+    return json.dumps(codec.encode_members(value), separators=(",", ":"), ensure_ascii=False, default=str).encode(
+        "utf-8", "surrogatepass"
+    )
+
+
+def payload_value(text: bytes) -> Json:
+    """The value of a stored payload."""
+    return json.loads(zlib.decompress(text).decode("utf-8", "surrogatepass"))

@@ -1,0 +1,7 @@
+"""``python -m chalicelib.local``."""
+
+import sys
+
+from chalicelib.local.main import main
+
+sys.exit(main())

@@ -1,0 +1,86 @@
+"""The resources that the service expects to find: tables, task queues with dead-letter queues, the payload bucket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from chalicelib import limits
+from chalicelib.adapters.aws import Aws
+from chalicelib.adapters.schema import TIME_TO_LIVE, table_definition
+
+# Lambda wants a visibility timeout of six times the function's own.
+VISIBILITY_TIMEOUTS: Final = 6
+RECEIVES_MAX: Final = 5
+DEAD_LETTER_SUFFIX: Final = "-dead"
+DEAD_LETTER_RETENTION_SEC: Final = 14 * 24 * 3600
+
+QUEUE_TIMEOUTS_SEC: Final[Mapping[str, int]] = {
+    "tasks": limits.EXECUTOR_TIMEOUT_SEC,
+    "tasks-long": limits.EXECUTOR_LONG_TIMEOUT_SEC,
+}
+
+_EXISTS: Final = frozenset(
+    {"ResourceInUseException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists", "QueueAlreadyExists"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudNames:
+    """What the resources are called; ``queues`` gives the name of each task queue by the name that the service uses."""
+
+    tables: tuple[str, ...]
+    queues: Mapping[str, str]
+    bucket: str
+
+
+def names_with_prefix(prefix: str) -> CloudNames:
+    """The usual names: everything begins with the prefix."""
+    return CloudNames(
+        tables=(f"{prefix}executions", f"{prefix}definitions"),
+        queues={queue: f"{prefix}{queue}" for queue in QUEUE_TIMEOUTS_SEC},
+        bucket=f"{prefix}payloads",
+    )
+
+
+def create_cloud(aws: Aws, names: CloudNames) -> None:
+    """Create what is missing; what is there stays as it is."""
+    for table in names.tables:
+        _create_table(aws.client("dynamodb"), table)
+    for queue, name in names.queues.items():
+        _create_queue(aws.client("sqs"), name, timeout_sec=QUEUE_TIMEOUTS_SEC[queue])
+    region = {} if aws.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": aws.region}}
+    _unless_there(aws.client("s3").create_bucket, Bucket=names.bucket, **region)
+
+
+def _create_table(client: Any, name: str) -> None:
+    if _unless_there(client.create_table, **table_definition(name)):
+        client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+        client.update_time_to_live(TableName=name, TimeToLiveSpecification=TIME_TO_LIVE)
+
+
+def _create_queue(client: Any, name: str, *, timeout_sec: int) -> None:
+    dead = name + DEAD_LETTER_SUFFIX
+    retention = {"MessageRetentionPeriod": str(DEAD_LETTER_RETENTION_SEC)}
+    _unless_there(client.create_queue, QueueName=dead, Attributes=retention)
+    url = client.get_queue_url(QueueName=dead)["QueueUrl"]
+    arn = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    attributes = {
+        "VisibilityTimeout": str(VISIBILITY_TIMEOUTS * timeout_sec),
+        "RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": RECEIVES_MAX}),
+    }
+    _unless_there(client.create_queue, QueueName=name, Attributes=attributes)
+
+
+def _unless_there(create: Any, **request: Any) -> bool:
+    try:
+        create(**request)
+    except ClientError as error:
+        if error.response["Error"]["Code"].rpartition(".")[2] not in _EXISTS:
+            raise
+        return False
+    return True

@@ -1,0 +1,163 @@
+"""The service in this process: environment, emulated cloud, doors, pumps and clock, started and stopped together.
+
+The environment is set before ``app`` is imported, as in Lambda; from there on all is the program that is deployed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from unittest.mock import patch
+
+from chalicelib.adapters.aws import Aws
+from chalicelib.local.clockwork import Clockwork
+from chalicelib.local.cloud import QUEUE_TIMEOUTS_SEC, VISIBILITY_TIMEOUTS, create_cloud, names_with_prefix
+from chalicelib.local.gateway import App, Routes, share_between_threads
+from chalicelib.local.pumps import MemorySource, Pump, Source, SqsSource
+from chalicelib.local.wakeup import Wakeup, watching_memory, watching_sqs
+
+STOP_TIMEOUT_SEC: Final = 5.0
+WORKERS: Final = 8
+WORKERS_MAX: Final = 256
+MOTO: Final = "moto"
+MEMORY: Final = "memory"
+TABLE_PREFIX: Final = "mistral-"
+REGION: Final = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run: ``storage`` is ``moto``, ``memory`` or a URL; ``emulate_aws`` gives moto to actions in any case."""
+
+    storage: str = MOTO
+    workers: int = WORKERS
+    emulate_aws: bool = False
+
+    @property
+    def needs_moto(self) -> bool:
+        """Whether AWS is emulated inside this process."""
+        return self.storage == MOTO or self.emulate_aws
+
+
+class Changes:
+    """Tells waiters that a door has done something, so that they look again."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._count = 0
+
+    def announce(self) -> None:
+        """Something was done."""
+        with self._condition:
+            self._count += 1
+            self._condition.notify_all()
+
+    @property
+    def count(self) -> int:
+        """How often something was done."""
+        return self._count
+
+    def wait(self, seen: int, timeout_sec: float) -> None:
+        """Until more was done than ``seen``, or the time is over."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._count > seen, timeout_sec)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The running service."""
+
+    app: App
+    routes: Routes
+    changes: Changes
+    parts: tuple[Pump | Clockwork, ...]
+
+    def stop(self) -> None:
+        """Take no more work. Returns at once."""
+        for part in self.parts:
+            part.stop()
+
+    def join(self, timeout_sec: float = STOP_TIMEOUT_SEC) -> bool:
+        """Let what runs come to its end; whether all did in time."""
+        deadline_sec = time.monotonic() + timeout_sec
+        ended = [part.join(max(0.0, deadline_sec - time.monotonic())) for part in self.parts]
+        return all(ended)
+
+
+def environment_for(options: Options, given: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the doors: what the user has set stays, except for what the command itself decides."""
+    region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or REGION
+    environment = {
+        "MISTRAL_TABLE_PREFIX": given.get("MISTRAL_TABLE_PREFIX") or TABLE_PREFIX,
+        "MISTRAL_STAGE": given.get("MISTRAL_STAGE") or "local",
+        "MISTRAL_AUTH": given.get("MISTRAL_AUTH") or "none",
+        "MISTRAL_STORAGE": MEMORY if options.storage == MEMORY else "aws",
+        "MISTRAL_ENDPOINT_URL": "" if options.storage in (MOTO, MEMORY) else options.storage,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+    }
+    environment["MISTRAL_PAYLOAD_BUCKET"] = names_with_prefix(environment["MISTRAL_TABLE_PREFIX"]).bucket
+    if environment["MISTRAL_ENDPOINT_URL"]:  # an emulator takes any credentials, but botocore wants some
+        environment["AWS_ACCESS_KEY_ID"] = given.get("AWS_ACCESS_KEY_ID") or "emulated"
+        environment["AWS_SECRET_ACCESS_KEY"] = given.get("AWS_SECRET_ACCESS_KEY") or "emulated"
+    return environment
+
+
+@contextmanager
+def running(options: Options) -> Iterator[Service]:
+    """The whole service for the time of the block; at its end what runs has five seconds to finish."""
+    environment = environment_for(options, os.environ)
+    names = names_with_prefix(environment["MISTRAL_TABLE_PREFIX"])
+    wakeups = {queue: Wakeup() for queue in names.queues}
+    with ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, environment))
+        if options.needs_moto:  # half a second, which only this way has to pay
+            stack.enter_context(importlib.import_module("chalicelib.local.emulator").safe_moto())
+        stack.enter_context(watching_sqs({name: wakeups[queue] for queue, name in names.queues.items()}))
+        sources: dict[str, Source]
+        if options.storage == MEMORY:
+            doors = importlib.import_module("app")
+            memory = doors.container().queue
+            stack.enter_context(watching_memory(memory, wakeups))
+            sources = {
+                queue: MemorySource(memory, queue, visibility_sec=VISIBILITY_TIMEOUTS * timeout_sec)
+                for queue, timeout_sec in QUEUE_TIMEOUTS_SEC.items()
+            }
+        else:
+            aws = Aws(environment["AWS_REGION"], endpoint_url=environment["MISTRAL_ENDPOINT_URL"] or None)
+            create_cloud(aws, names)
+            doors = importlib.import_module("app")
+            sources = {queue: SqsSource(aws.client("sqs"), name) for queue, name in names.queues.items()}
+        service = _start(doors, sources, wakeups=wakeups, workers=options.workers)
+        try:
+            yield service
+        finally:
+            service.stop()
+            service.join()
+
+
+def _start(doors: Any, sources: Mapping[str, Source], *, wakeups: Mapping[str, Wakeup], workers: int) -> Service:
+    share_between_threads(doors.app)
+    changes = Changes()
+    executors = {"tasks": doors.executor, "tasks-long": getattr(doors, "executor_long", doors.executor)}
+    pumps = [
+        Pump(
+            source,
+            executors[queue],
+            wakeup=wakeups[queue],
+            workers=workers,
+            timeout_sec=QUEUE_TIMEOUTS_SEC[queue],
+            after=changes.announce,
+        )
+        for queue, source in sources.items()
+    ]
+    service = Service(doors.app, doors.app.routes, changes, (*pumps, Clockwork(doors.clock, after=changes.announce)))
+    for part in service.parts:
+        part.start()
+    return service
