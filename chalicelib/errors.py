@@ -174,8 +174,8 @@ class ConflictException(MistralError):
 class Interrupt(BaseException):
     """Asks the shell for something; never caught as a failure of an expression.
 
-    Not an ``Exception`` on purpose: the evaluators turn every exception into an evaluation error, and this must pass them
-    untouched.
+    Not an ``Exception`` on purpose: the evaluators turn every exception into an evaluation error, and this must pass
+    them untouched.
     """
 
 
@@ -183,3 +183,9 @@ class UnknownFormatError(MistralError):
     """A stored record is of a version that this code does not know; a deployment that went back meets it."""
 
     http_code = 503
+
+
+class UnsupportedMediaTypeException(MistralError):
+    """The body of a request is of a type that this endpoint does not read."""
+
+    http_code = 415

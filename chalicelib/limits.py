@@ -16,6 +16,14 @@ JOIN_NAME_CHARACTERS_MAX: Final = 208
 TASKS_PER_WORKFLOW_MAX: Final = 10_000
 INLINE_CHARACTERS_MAX: Final = 16 * 1024
 FAULTS_SHOWN_MAX: Final = 100
+# What one document may define: each takes two writes, and a document is one transaction.
+DEFINITIONS_PER_DOCUMENT_MAX: Final = 48
+# The compressed text of a definition stays in its item up to here; 48 of them fit into one transaction.
+DEFINITION_BULK_BYTES_MAX: Final = 48 * 1024
+DEFINITIONS_SCANNED_MAX: Final = 10_000
+PLANS_CACHED_MAX: Final = 256
+PLANS_CACHED_BYTES_MAX: Final = 8 * 1024 * 1024
+ENVIRONMENT_NAME_CHARACTERS_MAX: Final = 200
 
 # Values
 FIELD_BYTES_MAX: Final = 1024 * 1024
@@ -54,7 +62,7 @@ RESPONSE_BYTES_MAX: Final = 6 * 1024 * 1024 - 64 * 1024
 EXPRESSION_CHARACTERS_MAX: Final = 64 * 1024
 EVALUATION_TIME_MAX_SEC: Final = 5.0
 # Counted, hence deterministic: a step is about a microsecond of work; an expression that needs more ends in an error.
-EVALUATION_STEPS_MAX: Final = 10_000_000
+EVALUATION_STEPS_MAX: Final = 5_000_000
 EVALUATION_ITEMS_MAX: Final = 1_000_000
 EVALUATION_BYTES_MAX: Final = 64 * 1024 * 1024
 EVALUATION_INTEGER_BITS_MAX: Final = 65_536

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
 from threading import Lock
@@ -219,7 +219,7 @@ def _holds(expected: int, found: Item | None) -> bool:
 
 def _own(item: Item) -> Item:
     """The same item, sharing no mapping with anyone who could change it."""
-    return replace(item, indexes=dict(item.indexes))
+    return Item(item.partition, item.key, item.body, item.revision, dict(item.indexes), item.expires_at_sec)
 
 
 class MemoryPayloads(Payloads):

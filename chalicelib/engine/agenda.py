@@ -62,9 +62,10 @@ class StartTask:
 
 @dataclass(frozen=True, slots=True)
 class ContinueTask:
-    """An existing task runs: after a delay, a retry, a resume, a join that is satisfied, or a rerun."""
+    """An existing task runs: after a delay, a retry, a resume, a join that is satisfied, or a rerun; only from ``expected``, if given."""
 
     ordinal: int
+    expected: State | None = None
     is_rerun: bool = False
     reset: bool = False
 

@@ -23,10 +23,11 @@ from chalicelib.engine.agenda import (
     StopWorkflow,
 )
 from chalicelib.engine.draft import Draft
-from chalicelib.engine.effects import Continue, SetTimer
+from chalicelib.engine.effects import Continue, RunAction, SetTimer
 from chalicelib.engine.events import (
     ActionCompleted,
     ActionUpdated,
+    ClaimExpired,
     Continued,
     DescriptionChanged,
     Event,
@@ -41,6 +42,7 @@ from chalicelib.engine.events import (
 )
 from chalicelib.engine.invocations import TaskFailure, transform
 from chalicelib.engine.needs import MissingData, NeedsData
+from chalicelib.engine.reconcile import unfinished_actions
 from chalicelib.engine.records import ActionExecution, TaskExecution, Timer, TimerKind
 from chalicelib.engine.sizes import check_size
 from chalicelib.engine.world import Engine
@@ -69,6 +71,8 @@ def _apply(engine: Engine, draft: Draft, event: Event) -> None:
             _action_completed(engine, draft, event)
         case ActionUpdated():
             _action_updated(engine, draft, event)
+        case ClaimExpired():
+            _claim_expired(engine, draft, event)
         case TimerFired():
             _timer_fired(draft, event)
         case PauseRequested():
@@ -102,7 +106,7 @@ def _drain(engine: Engine, draft: Draft) -> None:
             return
         if draft.touched >= TURN_RECORDS_MAX:
             draft.starts.clear()
-            draft.emit(Continue(draft.header.id))
+            draft.emit(Continue())
             return
         _start(engine, draft, draft.starts.popleft())
 
@@ -192,6 +196,30 @@ def _fail_action(draft: Draft, task: TaskExecution, action: ActionExecution, err
     task = draft.put_action(task, failed)
     if not task.state.is_completed:
         draft.then(FailTask(task.ordinal, message))
+
+
+def _claim_expired(engine: Engine, draft: Draft, event: ClaimExpired) -> None:
+    """The executor died with the action: run it again if it is safe-rerun, otherwise end it in ERROR, which happens once."""
+    task = draft.frontier.get(event.ordinal)
+    action = draft.action(task, event.number) if task is not None else None
+    if task is None or action is None or action.claim is None or action.claim.deadline > draft.now:
+        return
+    if action.state is not State.RUNNING:
+        return
+    if action.safe_rerun:
+        draft.put_action(task, replace(action, claim=None))
+        draft.emit(RunAction(task.ordinal, action.number, action.is_pure, action.target, action.timeout_sec))
+        return
+    died = Result(error=executor_died(action.name))
+    _action_completed(engine, draft, ActionCompleted(event.ordinal, event.number, died))
+
+
+def executor_died(action_name: str) -> str:
+    """Why an action that may not be run twice ends in ERROR when its executor dies."""
+    return (
+        f"The executor that ran the action '{action_name}' died before it reported a result, and the action cannot be re-run "
+        "safely because its task is not 'safe-rerun'."
+    )
 
 
 def _state_info(action: ActionExecution, result: Result) -> str | None:
@@ -289,4 +317,7 @@ def _continue(draft: Draft) -> None:
             draft.starts.append(task.ordinal)
         elif task.state is State.WAITING:
             draft.then(RefreshJoins(task.name))
+        for action in unfinished_actions(draft, task):
+            if action.is_pure:
+                draft.emit(RunAction(task.ordinal, action.number, is_pure=True))
     draft.then(CheckWorkflow())

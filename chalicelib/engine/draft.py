@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from chalicelib.engine.agenda import Step
 from chalicelib.engine.effects import Effect, SetTimer
 from chalicelib.engine.needs import (
     MissingData,
     Need,
+    NeedAllTasks,
     NeedContext,
     NeedItem,
     NeedItems,
@@ -37,6 +38,21 @@ from chalicelib.engine.records import (
 from chalicelib.vocabulary import Json, State
 
 
+_COMPARED: Final = (
+    "frontier",
+    "state_info",
+    "description",
+    "params",
+    "output",
+    "variables",
+    "backlog",
+    "timers",
+    "stamp",
+    "joins",
+    "unprocessed",
+)
+
+
 @dataclass(slots=True)
 class Loaded:
     """Records at hand. Grows as needs are met; nothing in it is ever changed."""
@@ -49,6 +65,7 @@ class Loaded:
     values: dict[str, Json] = field(default_factory=dict)
     payloads: dict[str, Json] = field(default_factory=dict)
     found: dict[Need, Any] = field(default_factory=dict)
+    has_all_tasks: bool = False
     item_lists: dict[tuple[int, int], Json] = field(default_factory=dict)
 
 
@@ -117,6 +134,13 @@ class Draft:
     def exists(self, ordinal: int) -> bool:
         """Whether a task with this ordinal was ever created."""
         return 0 < ordinal < self.next_ordinal
+
+    def all_tasks(self) -> list[TaskExecution]:
+        """Every task execution, in order of creation. Raises MissingData."""
+        if not self.loaded.has_all_tasks:
+            raise MissingData(NeedAllTasks())
+        known = {**self.loaded.tasks, **self.finished, **self.frontier}
+        return [known[ordinal] for ordinal in sorted(known)]
 
     def put(self, task: TaskExecution, **changes: Any) -> TaskExecution:
         """Change a task; it moves into or out of the frontier as its state demands."""
@@ -222,6 +246,17 @@ class Draft:
     def is_paused(self) -> bool:
         """Whether the workflow is paused."""
         return self.state is State.PAUSED
+
+    def is_changed(self) -> bool:
+        """Whether there is anything to write."""
+        header = self.header
+        return bool(
+            self.finished
+            or self.contexts
+            or self.items
+            or self.state is not header.state
+            or any(getattr(self, name) != getattr(header, name) for name in _COMPARED)
+        )
 
     @property
     def touched(self) -> int:

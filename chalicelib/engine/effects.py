@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalicelib.engine.events import Event
-from chalicelib.vocabulary import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +20,11 @@ class RunAction:
 
 @dataclass(frozen=True, slots=True)
 class StartSubworkflow:
-    """Start the child execution that stands for this action execution."""
+    """Start the child execution that stands for this action execution; what it is started with stands in that record."""
 
     ordinal: int
     number: int
     execution_id: str
-    workflow_name: str
-    namespace: str
-    input: JsonObject
-    params: JsonObject
-    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

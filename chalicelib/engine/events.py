@@ -22,6 +22,14 @@ class ActionCompleted:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimExpired:
+    """Whoever claimed this action in the header may be dead. While the claim lives, nothing happens."""
+
+    ordinal: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class ActionUpdated:
     """An asynchronous action, or a sub-workflow, was paused or set running again."""
 
@@ -102,6 +110,7 @@ Event = (
     StartRequested
     | ActionCompleted
     | ActionUpdated
+    | ClaimExpired
     | TimerFired
     | PauseRequested
     | ResumeRequested

@@ -280,22 +280,14 @@ def _schedule_workflow(
         created_at=draft.now,
         updated_at=draft.now,
         input=child_input,
+        base=Invocation(facts.name, {"namespace": facts.namespace, "params": params}),
         index=index,
         execution_id=child_id,
     )
     task = draft.put(task, next_number=max(task.next_number, number + 1))
     task = draft.put_action(task, child)
-    draft.emit(start_effect(task.ordinal, child, facts, child_input, params))
+    draft.emit(StartSubworkflow(task.ordinal, number, child_id))
     return task
-
-
-def start_effect(
-    ordinal: int, child: ActionExecution, facts: WorkflowFacts, child_input: JsonObject, params: JsonObject
-) -> StartSubworkflow:
-    """The effect that starts the child execution standing for ``child``."""
-    return StartSubworkflow(
-        ordinal, child.number, child.execution_id or "", facts.name, facts.namespace, child_input, params, child.index
-    )
 
 
 def _namespace(draft: Draft) -> str:

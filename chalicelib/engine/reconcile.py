@@ -6,7 +6,7 @@ Used when a message is delivered again and when the alarm rings. Every effect ma
 from __future__ import annotations
 
 from chalicelib.engine.draft import Draft
-from chalicelib.engine.effects import Continue, Effect, RunAction, SetTimer
+from chalicelib.engine.effects import Continue, Effect, RunAction, SetTimer, StartSubworkflow
 from chalicelib.engine.records import ActionExecution, TaskExecution
 from chalicelib.vocabulary import State
 
@@ -16,17 +16,21 @@ def owed_effects(draft: Draft) -> list[Effect]:
     effects: list[Effect] = [SetTimer(0, timer.stamp, timer.due_at) for timer in draft.timers]
     for task in draft.frontier.values():
         effects += [SetTimer(task.ordinal, timer.stamp, timer.due_at) for timer in task.timers]
-        effects += [
-            RunAction(task.ordinal, action.number, action.is_pure, action.target, action.timeout_sec)
-            for action in unfinished_actions(draft, task)
-            if action.execution_id is None
-        ]
-    effects.append(Continue(draft.header.id))
+        effects += [_owed_for(task, action) for action in unfinished_actions(draft, task)]
+    effects.append(Continue())
     return effects
+
+
+def _owed_for(task: TaskExecution, action: ActionExecution) -> Effect:
+    if action.execution_id is not None:
+        return StartSubworkflow(task.ordinal, action.number, action.execution_id)
+    return RunAction(task.ordinal, action.number, action.is_pure, action.target, action.timeout_sec)
 
 
 def unfinished_actions(draft: Draft, task: TaskExecution) -> list[ActionExecution]:
     """The action executions of a task that run now. Raises MissingData."""
     if task.state not in (State.RUNNING, State.PAUSED):
+        return []
+    if task.has_items and (task.items is None or task.items.started == task.items.finished):
         return []
     return [action for action in draft.actions(task) if action.state is State.RUNNING]

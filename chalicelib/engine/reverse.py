@@ -29,7 +29,7 @@ def next_commands(engine: Engine, draft: Draft) -> list[Command]:
     """A command for each task of the target's closure that does not exist yet and whose requirements have all succeeded."""
     plan = engine.plan
     commands: list[Command] = []
-    for name in plan.graph.closure(draft.reverse_target or ""):
+    for name in plan.graph.requirements_closure(draft.reverse_target or ""):
         if draft.seen & plan.task_bit[name]:
             continue
         if all(draft.fired & plan.task_bit[required] for required in plan.graph.requires(name)):

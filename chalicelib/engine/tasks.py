@@ -112,7 +112,7 @@ def _decide_join(engine: Engine, draft: Draft, task: TaskExecution, progress: Jo
         case State.RUNNING:
             triggers = tuple(TriggeredBy(a.ordinal, a.event) for a in progress.arrivals)
             draft.put(task, triggered_by=triggers)
-            draft.then(ContinueTask(task.ordinal))
+            draft.then(ContinueTask(task.ordinal, expected=State.WAITING))
         case State.ERROR:
             draft.then(CompleteTask(task.ordinal, State.ERROR, verdict.state_info))
         case _:
@@ -152,6 +152,8 @@ def start(engine: Engine, draft: Draft, ordinal: int) -> None:
 def continue_task(engine: Engine, draft: Draft, step: ContinueTask) -> None:
     """An existing task runs (again). Raises MistralError, MissingData."""
     task = draft.task(step.ordinal)
+    if step.expected is not None and task.state is not step.expected:
+        return
     if task.state is State.SUCCESS:
         raise InvalidStateTransitionException("Rerunning succeeded tasks is not supported.")
     starts_now = task.state in (State.WAITING, State.IDLE) or step.is_rerun

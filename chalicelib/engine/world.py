@@ -11,7 +11,7 @@ from chalicelib.engine.identity import task_id
 from chalicelib.engine.moment import Moment, timestamp
 from chalicelib.engine.needs import NeedExecutions, NeedTasks
 from chalicelib.engine.plan import Plan
-from chalicelib.engine.records import ActionExecution, TaskExecution
+from chalicelib.engine.records import ActionExecution, TaskExecution, TaskType
 from chalicelib.engine.scope import environment
 from chalicelib.expressions import evaluator
 from chalicelib.expressions.evaluator import Options
@@ -91,8 +91,30 @@ class ExecutionWorld:
 
     def tasks(self, workflow_execution_id: str | None, recursive: bool, state: str | None, flat: bool) -> list[JsonObject]:
         """Task executions of a workflow execution, or of the whole project; asked of the shell."""
+        if workflow_execution_id == self.draft.header.public:
+            return self._own_tasks(recursive, state, flat)
         found: list[JsonObject] = self.draft.ask(NeedTasks(workflow_execution_id, recursive, state, flat))
+        if workflow_execution_id is None:
+            # The shell knows what is stored; this execution's tasks are newer here.
+            found = [task for task in found if task["workflow_execution_id"] != self.draft.header.public]
+            found += self._own_tasks(False, state, False)
         return found
+
+    def _own_tasks(self, recursive: bool, state: str | None, flat: bool) -> list[JsonObject]:
+        chosen = []
+        nested = []
+        for task in self.draft.all_tasks():
+            below: list[JsonObject] = []
+            if recursive and task.type is TaskType.WORKFLOW:
+                for action in self.draft.actions(task):
+                    below += self.draft.ask(NeedTasks(action.execution_id, True, state, flat))
+            nested += below
+            if state is not None and task.state != state:
+                continue
+            if flat and any(inner["state"] == task.state for inner in below):
+                continue
+            chosen.append(self.describe(task))
+        return chosen + nested
 
     def executions(
         self, id: str | None, root_execution_id: str | None, state: str | None, from_time: str | None, to_time: str | None

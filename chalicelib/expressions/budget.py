@@ -1,6 +1,7 @@
-"""What one evaluation may cost: counted steps, sizes known before they are allocated, and a deadline if a clock is handed in.
+"""What one evaluation may cost: counted steps, sizes checked beforehand, and a deadline if a clock is handed in.
 
-Neither language bounds its own work, so every call, loop turn and large value is charged here. A step is about a microsecond of work.
+Neither language bounds its own work, so every call, loop turn and large value is charged here. A step is about a
+microsecond of work.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from chalicelib import limits
 from chalicelib.expressions.options import Options
 from chalicelib.vocabulary import Json
 
-# How many bytes or items cost one step: together with the steps it bounds what one evaluation may allocate.
-SIZE_PER_STEP: Final = 32
+# How many characters or items cost one step: together with the steps it bounds what one evaluation may allocate.
+CHARACTERS_PER_STEP: Final = 32
+ITEMS_PER_STEP: Final = 8
+STEPS_PER_ITEM: Final = 5
 STEPS_BETWEEN_CLOCK_READINGS: Final = 10_000
 
 
@@ -47,10 +50,11 @@ class Budget:
 
     def charge(self, value: Json) -> Json:
         """Charge for a value by its size, and give it back."""
-        if isinstance(value, (str, bytes, list, tuple, set, frozenset, dict)):
-            size = len(value)
-            check_size(size)
-            self.spend(1 + size // SIZE_PER_STEP)
+        if isinstance(value, (str, bytes)):
+            check_size(len(value))
+            self.spend(1 + len(value) // CHARACTERS_PER_STEP)
+        elif isinstance(value, (list, tuple, set, frozenset, dict)):
+            self.spend(1 + len(value) // ITEMS_PER_STEP)
         else:
             self.spend(1)
         return value
@@ -61,7 +65,7 @@ class Budget:
         for position, item in enumerate(items):
             if position >= limit:
                 raise BudgetExceededError(f"an iterator gives more than {limit} items")
-            self.spend(1)
+            self.spend(STEPS_PER_ITEM)
             yield item
 
 

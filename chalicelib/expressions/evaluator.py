@@ -1,6 +1,7 @@
 """Finds expressions in data and evaluates them. Languages are tried in the order of their names: Jinja, then YAQL.
 
-The law: data is never changed; a result is plain JSON-like data, which may be shared with the context and must not be changed either.
+The law: data is never changed; a result is plain JSON-like data, which may be shared with the context and must not be
+changed either.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def is_expression(text: str) -> bool:
 def validate(text: str, options: Options = DEFAULT) -> None:
     """Parse the expressions of a text; a text without any passes.
 
-    Raises ``YaqlGrammarException`` or ``JinjaGrammarException`` for what cannot be parsed, ``ExpressionGrammarException`` for a
-    disabled language and for both languages in one text.
+    Raises ``YaqlGrammarException`` or ``JinjaGrammarException`` for what cannot be parsed,
+    ``ExpressionGrammarException`` for a disabled language and for both languages in one text.
     """
     found: str | None = None
     for language, detects in _DETECTORS.items():
@@ -57,7 +58,8 @@ def validate(text: str, options: Options = DEFAULT) -> None:
             raise ExpressionGrammarException(_disabled(language))
         if found:
             raise ExpressionGrammarException(
-                f"The line already contains an expression of type '{found}'. Mixing expression types in a single line is not allowed."
+                f"The line already contains an expression of type '{found}'. "
+                "Mixing expression types in a single line is not allowed."
             )
         _VALIDATORS[language](text)
         found = language
@@ -66,9 +68,10 @@ def validate(text: str, options: Options = DEFAULT) -> None:
 def evaluate(data: Json, context: Json, world: World, options: Options = DEFAULT) -> Json:
     """The data with every expression in its dict values and list items evaluated; results are not evaluated again.
 
-    ``context`` is what ``$`` and ``_`` mean, commonly a lazy read-only mapping; with an empty one the data comes back as it is.
-    Parts without expressions are shared. Raises ``YaqlEvaluationException``, ``JinjaEvaluationException``, and
-    ``EvaluationException`` for a disabled language; ``errors.Interrupt`` passes from context and world to the caller.
+    ``context`` is what ``$`` and ``_`` mean, commonly a lazy read-only mapping; with an empty one the data comes back
+    as it is. Parts without expressions are shared. Raises ``YaqlEvaluationException``, ``JinjaEvaluationException``,
+    and ``EvaluationException`` for a disabled language; ``errors.Interrupt`` passes from context and world to the
+    caller.
     """
     return _evaluate_any(data, context, world, options) if context else data
 

@@ -1,8 +1,8 @@
 """The functions that Mistral adds to both languages: one registry, one decorated function each.
 
 The law: a function looks only at its arguments, at the context and at the ``World`` that is handed in; it changes
-nothing. In YAQL parameter names appear in camel case (``tasks(workflowExecutionId => ...)``); in Jinja a function is also
-a filter, where the piped value takes the place of the *context*, not of the first argument (Mistral's quirk).
+nothing. In YAQL parameter names appear in camel case (``tasks(workflowExecutionId => ...)``); in Jinja a function is
+also a filter, where the piped value takes the place of the *context*, not of the first argument (Mistral's quirk).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ INTERNAL_NAMES: Final = (ENV, EXECUTION, TASK_EXECUTION)
 class World(Protocol):
     """What an expression may ask about besides its context: implemented by the engine, purely.
 
-    The same moment gives the same answers. A method may raise ``errors.Interrupt`` when the answer is not loaded yet; the
-    interrupt reaches the caller of ``evaluate``. Returned data is never changed by an expression.
+    The same moment gives the same answers. A method may raise ``errors.Interrupt`` when the answer is not loaded yet;
+    the interrupt reaches the caller of ``evaluate``. Returned data is never changed by an expression.
     """
 
     @property
@@ -77,7 +77,8 @@ class Scope:
     """Whom a function asks: the context of the expression, and the world.
 
     ``is_lenient`` is YAQL's manner, where an absent internal variable is null; in Jinja its absence is an error.
-    ``is_copy`` gives out copies, for expressions that may change what they are given. ``is_piped``: called as a Jinja filter.
+    ``is_copy`` gives out copies, for expressions that may change what they are given. ``is_piped``: called as a Jinja
+    filter.
     """
 
     context: Json
@@ -129,7 +130,7 @@ def execution(scope: Scope) -> Json:
 
 
 @expression_function("executions")
-def executions(
+def executions(  # noqa: PLR0917 - positional in expressions
     scope: Scope,
     id: str | None = None,  # the parameter's public name
     root_execution_id: str | None = None,
@@ -181,7 +182,7 @@ def tasks(
     state: str | None = None,
     flat: bool = False,
 ) -> Json:
-    """Tasks of one workflow execution (``recursive``: and of what it started), or of all; ``flat``: without their containers."""
+    """Tasks of one workflow execution or of all; ``recursive``: also of what it started; ``flat``: no containers."""
     return scope.given(scope.world.tasks(workflow_execution_id, recursive, state, flat))
 
 

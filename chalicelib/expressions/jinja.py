@@ -32,7 +32,7 @@ from chalicelib.vocabulary import Json
 
 # Texts that may change what they read (`{% set _ = list.append(1) %}` is a common idiom) are given copies.
 _MUTATORS: Final = re.compile(
-    r"append|add|update|clear|pop|popitem|setdefault|reverse|insert|sort|extend|remove|discard|appendleft|extendleft|popleft|rotate"
+    r"append|add|update|clear|pop|setdefault|reverse|insert|sort|extend|remove|discard|rotate"
 )
 # `{{ _.a.b }}` needs no template, if no name on the way is also a method of a dict.
 _PATH: Final = re.compile(r"\s*_((?:\.[A-Za-z][A-Za-z0-9_]*)+)\s*")

@@ -1,8 +1,8 @@
 """Bounds for Jinja: what its sandbox does not stop.
 
-The sandbox keeps templates away from the process, but lets them loop and allocate without end. Here every call, filter,
-loop turn and arithmetic operator is charged to the budget of the evaluation, and sizes are checked before anything large
-is made.
+The sandbox keeps templates away from the process, but lets them loop and allocate without end. Here every call,
+filter, loop turn and arithmetic operator is charged to the budget of the evaluation, and sizes are checked before
+anything large is made.
 """
 
 from __future__ import annotations

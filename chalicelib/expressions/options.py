@@ -16,9 +16,9 @@ JINJA: Final = "jinja"
 class Options:
     """The languages allowed and the quotas of one evaluation.
 
-    ``limit_iterators`` (items per iterator) and ``memory_quota`` (bytes per value) are YAQL's options of those names; -1
-    means the product's own bound. ``monotonic`` is a clock in seconds; without one ``time_max_sec`` has no effect and only
-    counted limits hold.
+    ``limit_iterators`` (items per iterator) and ``memory_quota`` (bytes per value) are YAQL's options of those names;
+    -1 means the product's own bound. ``monotonic`` is a clock in seconds; without one ``time_max_sec`` has no effect
+    and only counted limits hold.
     """
 
     languages: frozenset[str] = frozenset({YAQL, JINJA})

@@ -78,7 +78,8 @@ class StrictUndefined(jinja2.StrictUndefined):
         self, hint: str | None = None, obj: Any = missing, name: str | None = None, exc: type[Exception] | None = None
     ) -> None:
         known = {} if isinstance(obj, ContextView) else obj
-        super().__init__(hint, known, name, exc or jinja2.UndefinedError)  # type: ignore[arg-type] # the sandbox gives its own error
+        failure: Any = exc or jinja2.UndefinedError
+        super().__init__(hint, known, name, failure)
 
 
 class _SetText(list[Any]):
@@ -93,8 +94,8 @@ class _SetText(list[Any]):
 def to_plain(value: Json, budget: Budget | None = None, *, is_native: bool = False) -> Json:
     """The value as plain dicts, lists and scalars; what is plain already may be shared, never changed.
 
-    Sets become lists in a steady order, iterators lists, dates text. With ``is_native`` dates stay objects and sets look
-    like sets when written, as a substitution into text shows them. Iterators are charged to ``budget``. Raises
+    Sets become lists in a steady order, iterators lists, dates text. With ``is_native`` dates stay objects and sets
+    look like sets when written, as a substitution into text shows them. Iterators are charged to ``budget``. Raises
     ``TypeError`` for a member of a set that cannot be hashed, ``jinja2.UndefinedError`` for an undefined value,
     ``BudgetExceededError`` for an integer too long to be written.
     """
@@ -104,6 +105,8 @@ def to_plain(value: Json, budget: Budget | None = None, *, is_native: bool = Fal
     if kind in SCALARS:
         return value
     if kind is list or kind is tuple:
+        if budget is not None:
+            budget.charge(value)
         return [item if type(item) is str else to_plain(item, budget, is_native=is_native) for item in value]
     if isinstance(value, Mapping):
         return {

@@ -1,7 +1,7 @@
 """YAQL: one engine for the process, parsed expressions cached, the context read only where an expression touches it.
 
-Inside YAQL data is frozen as Mistral freezes it (dicts become hashable, lists become tuples), but lazily: converting the
-whole context for every expression would cost a hundred milliseconds per megabyte.
+Inside YAQL data is frozen as Mistral freezes it (dicts become hashable, lists become tuples), but lazily: converting
+the whole context for every expression would cost a hundred milliseconds per megabyte.
 """
 
 from __future__ import annotations

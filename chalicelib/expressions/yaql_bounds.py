@@ -1,16 +1,15 @@
 """Bounds for YAQL: what its own quotas do not stop.
 
-YAQL asks its engine for a limit at every item of an iterator and for a quota at every value, and calls every function and
-operator through the context. So the engine and the context of one evaluation do the counting; functions that could
-allocate without end in a single call are replaced by bounded ones.
+YAQL calls every function and operator through the context, so the context of one evaluation does the counting;
+functions that could allocate without end in a single call are replaced by bounded ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from yaql.language import contexts, factory
+from yaql.language import contexts, factory, utils
 
 from chalicelib import limits
 from chalicelib.expressions import budget as bounds
@@ -22,27 +21,6 @@ from chalicelib.vocabulary import Json
 STEPS_PER_CALL: Final = 50
 
 
-class CountingLimit(int):
-    """The limit of iterators, which the library compares with the position at every item: each comparison is charged."""
-
-    budget: Budget
-
-    @classmethod
-    def of(cls, limit: int, budget: Budget) -> CountingLimit:
-        """A limit of so many items that charges ``budget``."""
-        counting = cls(limit)
-        counting.budget = budget
-        return counting
-
-    def __le__(self, position: int) -> bool:
-        self.budget.spend(1)
-        return int.__le__(self, position)
-
-    def __lt__(self, length: int) -> bool:
-        self.budget.spend(1 + length // bounds.SIZE_PER_STEP)
-        return int.__lt__(self, length)
-
-
 class BoundedEngine(factory.YaqlEngine):  # type: ignore[misc] # the library ships no types
     """The one engine of the process, lent to one evaluation with its scope and budget."""
 
@@ -52,7 +30,7 @@ class BoundedEngine(factory.YaqlEngine):  # type: ignore[misc] # the library shi
         limit = limit_iterators if limit_iterators >= 0 else limits.EVALUATION_ITEMS_MAX
         quota = memory_quota if memory_quota > 0 else limits.EVALUATION_BYTES_MAX
         options = dict(engine.options)
-        options["yaql.limitIterators"] = CountingLimit.of(limit, budget)
+        options["yaql.limitIterators"] = limit
         options["yaql.memoryQuota"] = quota
         super().__init__(engine.lexer, engine.parser, options, engine.factory)
         self.scope = scope
@@ -63,12 +41,18 @@ class BoundedContext(contexts.Context):  # type: ignore[misc] # the library ship
     """A context that charges every call of a function or operator, and what it returns."""
 
     def __call__(self, name: str, engine: BoundedEngine, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        """Find the function, and charge when it is called."""
         call = super().__call__(name, engine, *args, **kwargs)
         budget = engine.budget
 
         def charged(*call_args: Any, **call_kwargs: Any) -> Any:
             budget.spend(STEPS_PER_CALL)
-            return budget.charge(call(*call_args, **call_kwargs))
+            result = budget.charge(call(*call_args, **call_kwargs))
+            # # An iterator may be endless. What memorize() gives can be read twice and must stay itself; it reads a
+            # counted one.
+            if isinstance(result, Iterator) and type(result).__module__ != utils.__name__:
+                return budget.counted(result)
+            return result
 
         return charged
 
@@ -110,7 +94,10 @@ def _replace_with_dict(
 
 
 def _join(
-    inner: Callable[..., Json], sequence: Iterable[Json], separator: str, str_delegate: Callable[[Json], str]
+    inner: Callable[..., Json],  # noqa: ARG001
+    sequence: Iterable[Json],
+    separator: str,
+    str_delegate: Callable[[Json], str],
 ) -> Json:
     return bounds.join(map(str_delegate, sequence), separator)
 

@@ -12,10 +12,12 @@ from yaql.standard_library import date_time
 from chalicelib.expressions.functions import REGISTRY, Scope
 from chalicelib.vocabulary import Json
 
+# The library converts with these arguments: value, receiver, context, function, engine.
+_ENGINE: Final = 4
 _NO_OFFSET: Final = datetime.timedelta()
 
 
-class ScopeParameter(yaqltypes.HiddenParameterType, yaqltypes.SmartType):  # type: ignore[misc] # the library ships no types
+class ScopeParameter(yaqltypes.HiddenParameterType, yaqltypes.SmartType):  # type: ignore[misc] # untyped
     """A parameter that the library fills in: the scope of the evaluation, which its engine carries."""
 
     __slots__ = ()
@@ -23,10 +25,9 @@ class ScopeParameter(yaqltypes.HiddenParameterType, yaqltypes.SmartType):  # typ
     def __init__(self) -> None:
         super().__init__(False)
 
-    def convert(
-        self, value: Any, receiver: Any, context: Any, function_spec: Any, engine: Any, *args: Any, **kwargs: Any
-    ) -> Scope:
+    def convert(self, *arguments: Any) -> Scope:
         """Answer the scope, whatever the expression says."""
+        engine = arguments[_ENGINE]
         scope: Scope = engine.scope
         return scope
 

@@ -1,7 +1,8 @@
 """The short way for the commonest expressions: ``$.a.b`` and ``task(t).result.a`` need no engine.
 
-The law: a path either gives exactly what the engine would give, or gives up (``MISSING``) and the engine decides, errors
-included. So it follows only plain dicts and keys that are there; a list on the way, for one, means a projection.
+The law: a path either gives exactly what the engine would give, or gives up (``MISSING``) and the engine decides,
+errors included. So it follows only plain dicts and keys that are there; a list on the way, for one, means a
+projection.
 """
 
 from __future__ import annotations

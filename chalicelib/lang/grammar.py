@@ -86,7 +86,7 @@ class Guarded:
             report(path, f"{shown(value)} should have one key, the target, with its guard; found {len(value)} keys")
         for target, guard in value.items():
             if isinstance(target, CoercedText):
-                report((*path, target), f"the target {target} is not of type 'string'; quote it")
+                report((*path, target), f"the target {target.written} is not of type 'string' in YAML; quote it")
             if not is_expression(guard):
                 report(
                     (*path, target), f"the guard {shown(guard)} is not an expression; write <% ... %> or {{{{ ... }}}}"

@@ -47,10 +47,17 @@ class CoercedText(str):
     """Text that the author did not write as text: a YAML date, or a key like ``1`` or ``yes``.
 
     Deep inside data it is as good as any text, since JSON knows neither; where the language looks at a key or a value,
-    it is a fault.
+    it is a fault. ``written`` is how the text has it.
     """
 
-    __slots__ = ()
+    __slots__ = ("written",)
+    written: str
+
+    def __new__(cls, value: str, written: str = "") -> CoercedText:
+        """``value`` as JSON has it; copies and pickles of it forget how it was written."""
+        text = super().__new__(cls, value)
+        text.written = written or value
+        return text
 
 
 @dataclass(frozen=True)
@@ -226,7 +233,7 @@ class _Builder:
             return key
         if isinstance(key, (dict, list)):
             raise _refusal("while constructing a mapping: found unhashable key; a key must be text", event.start_mark)
-        return CoercedText(key if isinstance(key, str) else _json_key(key))
+        return CoercedText(key if isinstance(key, str) else _json_key(key), event.value)
 
     def _is_merge(self, event: Any) -> bool:
         return isinstance(event, yaml.ScalarEvent) and event.value == "<<" and self._tag(event) == _MERGE
@@ -256,7 +263,7 @@ class _Builder:
             kind = tag.rpartition(":")[2]
             raise _refusal(f"'{event.value}' is not a valid {kind} ({error}); quote it", event.start_mark) from error
         if tag == _TIMESTAMP:
-            return CoercedText(value.isoformat())
+            return CoercedText(value.isoformat(), event.value)
         if isinstance(value, float) and not math.isfinite(value):
             raise _refusal(f"'{event.value}' has no place in JSON; quote it", event.start_mark)
         return value

@@ -64,7 +64,7 @@ class Anything:
 
     def check(self, value: Json, path: Path, report: Report) -> None:
         if not self.admits(value):
-            report(path, f"{value} is a YAML date; quote it")
+            report(path, f"{value.written} is a YAML date; quote it")
 
     def schema(self) -> JsonObject:
         return {}
@@ -303,7 +303,7 @@ class Keyed:
 def check_key(key: str, path: Path, report: Report) -> None:
     """Tell that a key is not text: YAML reads ``1``, ``yes`` and ``on`` as something else."""
     if isinstance(key, CoercedText):
-        report(path, f"the key {key} is not of type 'string' (YAML reads it otherwise); quote it")
+        report(path, f"the key {key.written} is not of type 'string' in YAML; quote it")
 
 
 def _canonical(value: Json) -> Json:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib import limits
 from chalicelib.adapters.aws import Aws
-from chalicelib.adapters.schema import TIME_TO_LIVE, table_definition
+from chalicelib.adapters.tables import create_tables
 
 # Lambda wants a visibility timeout of six times the function's own.
 VISIBILITY_TIMEOUTS: Final = 6
@@ -24,9 +24,7 @@ QUEUE_TIMEOUTS_SEC: Final[Mapping[str, int]] = {
     "tasks-long": limits.EXECUTOR_LONG_TIMEOUT_SEC,
 }
 
-_EXISTS: Final = frozenset(
-    {"ResourceInUseException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists", "QueueAlreadyExists"}
-)
+_EXISTS: Final = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists", "QueueAlreadyExists"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +47,11 @@ def names_with_prefix(prefix: str) -> CloudNames:
 
 def create_cloud(aws: Aws, names: CloudNames) -> None:
     """Create what is missing; what is there stays as it is."""
-    for table in names.tables:
-        _create_table(aws.client("dynamodb"), table)
+    create_tables(aws, names.tables)
     for queue, name in names.queues.items():
         _create_queue(aws.client("sqs"), name, timeout_sec=QUEUE_TIMEOUTS_SEC[queue])
     region = {} if aws.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": aws.region}}
     _unless_there(aws.client("s3").create_bucket, Bucket=names.bucket, **region)
-
-
-def _create_table(client: Any, name: str) -> None:
-    if _unless_there(client.create_table, **table_definition(name)):
-        client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-        client.update_time_to_live(TableName=name, TimeToLiveSpecification=TIME_TO_LIVE)
 
 
 def _create_queue(client: Any, name: str, *, timeout_sec: int) -> None:
@@ -76,11 +67,9 @@ def _create_queue(client: Any, name: str, *, timeout_sec: int) -> None:
     _unless_there(client.create_queue, QueueName=name, Attributes=attributes)
 
 
-def _unless_there(create: Any, **request: Any) -> bool:
+def _unless_there(create: Any, **request: Any) -> None:
     try:
         create(**request)
     except ClientError as error:
         if error.response["Error"]["Code"].rpartition(".")[2] not in _EXISTS:
             raise
-        return False
-    return True

@@ -13,9 +13,6 @@ from moto.core.base_backend import BackendDict
 from moto.core.models import botocore_stubber
 
 from chalicelib.local import moto_shim
-from chalicelib.local.moto_shim import EmulatorVersionError
-
-__all__ = ["EmulatorVersionError", "safe_moto"]
 
 # Whatever credentials the user has, an emulated call never carries them; nothing is asked of an instance's metadata.
 ENVIRONMENT: Final = {
@@ -31,9 +28,9 @@ ENVIRONMENT: Final = {
 def safe_moto() -> Iterator[None]:
     """Answer every AWS call of this process from memory, as long as the block lasts.
 
-    The cloud is empty at the beginning and at the end. Clients must be made inside the block; calls through ``requests``
-    (``std.http``) go to the network as ever. A block within a block shares its cloud. Raises EmulatorVersionError when
-    the installed moto was not tested.
+    The cloud is empty at the beginning and at the end. Clients must be made inside the block; calls through
+    ``requests`` (``std.http``) go to the network as ever. A block within a block shares its cloud. Raises
+    EmulatorVersionError when the installed moto was not tested.
     """
     if botocore_stubber.enabled:
         yield

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
 from chalicelib.vocabulary import State
@@ -100,15 +101,22 @@ class LineFormatter(logging.Formatter):
         return f"{clock} {text}"
 
 
-def log_to(stream: TextIO, level: str) -> logging.Handler:
+@contextmanager
+def logging_to(stream: TextIO, level: str) -> Iterator[None]:
     """Send this process's log to a stream: ``mistral`` from the level on, everything else from WARNING on."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(LineFormatter(colours=stream.isatty()))
-    root = logging.getLogger()
+    root, ours = logging.getLogger(), logging.getLogger(LOGGER)
+    levels = root.level, ours.level
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
-    logging.getLogger(LOGGER).setLevel(level)
-    return handler
+    ours.setLevel(level)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(levels[0])
+        ours.setLevel(levels[1])
 
 
 def complain(text: str) -> None:

@@ -6,13 +6,15 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from chalicelib.local.logs import complain
+from chalicelib.local.problems import LocalError
 
-HOST = "127.0.0.1"
-PORT = 8989
-WORKERS = 8
-WORKERS_MAX = 256
+HOST: Final = "127.0.0.1"
+PORT: Final = 8989
+WORKERS: Final = 8
+WORKERS_MAX: Final = 256
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = command(arguments)
     except KeyboardInterrupt:
         return 130
+    except LocalError as error:
+        complain(str(error))
+        return 1
     except ModuleNotFoundError as error:
         if error.name not in ("moto", "waitress"):
             raise

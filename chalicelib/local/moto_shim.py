@@ -46,6 +46,7 @@ from moto.sqs.exceptions import ReceiptHandleIsInvalid
 from moto.sqs.models import Queue
 
 from chalicelib.local.narrow import Asked, forget_entry, narrowed_items, record_entry
+from chalicelib.local.problems import EmulatorVersionError
 
 TESTED_VERSIONS: Final = frozenset({"5.2.5"})
 
@@ -66,10 +67,6 @@ _SIGNED_SERVICE: Final = re.compile(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/")
 
 
 Answer = tuple[AWSResponse, dict[str, Any]]
-
-
-class EmulatorVersionError(RuntimeError):
-    """The installed moto is not one that the shim was tested with."""
 
 
 class _Locks:

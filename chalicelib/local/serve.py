@@ -6,6 +6,7 @@ import argparse
 import errno
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -15,7 +16,7 @@ from waitress.server import create_server
 
 from chalicelib import limits
 from chalicelib.local.gateway import Gateway
-from chalicelib.local.logs import complain, log_to
+from chalicelib.local.logs import complain, logging_to
 from chalicelib.local.service import Options, Service, running
 
 THREADS: Final = 16
@@ -37,13 +38,16 @@ class LateApplication:
 
 def serve(arguments: argparse.Namespace) -> int:
     """Serve until a signal; the exit status of the process."""
-    log_to(sys.stderr, "WARNING" if arguments.quiet else arguments.log_level.upper())
-    application = LateApplication()
     try:
+        listener = _listen(arguments.host, arguments.port)
+    except OSError as error:
+        complain(_no_port(arguments, error))
+        return 1
+    with listener, logging_to(sys.stderr, "WARNING" if arguments.quiet else arguments.log_level.upper()):
+        application = LateApplication()
         server = create_server(
             application,
-            host=arguments.host,
-            port=arguments.port,
+            sockets=[listener],
             threads=THREADS,
             channel_timeout=KEEP_ALIVE_SEC,
             connection_limit=CONNECTIONS_MAX,
@@ -51,19 +55,21 @@ def serve(arguments: argparse.Namespace) -> int:
             max_request_body_size=4 * limits.REQUEST_BYTES_MAX,
             ident=None,
         )
-    except OSError as error:
-        complain(_no_port(arguments, error))
-        return 1
-    try:
-        with running(Options(arguments.storage, workers=arguments.workers)) as service:
-            application.target = Gateway(service.app, service.routes)
-            _stop_at_signals(service)
-            url = f"http://{arguments.host}:{server.effective_port}/v2"
-            print(f"ready at {url} (storage {arguments.storage})", flush=True)
-            server.run()  # returns after a signal, when its running requests have ended
-    finally:
-        server.close()
+        try:
+            with running(Options(arguments.storage, workers=arguments.workers)) as service:
+                application.target = Gateway(service.app, service.routes)
+                _stop_at_signals(service)
+                host, port = listener.getsockname()[:2]
+                print(f"ready at http://{host}:{port}/v2 (storage {arguments.storage})", flush=True)
+                server.run()  # returns after a signal, when its running requests have ended
+        finally:
+            server.close()
     return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
 
 
 def _stop_at_signals(service: Service) -> None:

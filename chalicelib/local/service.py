@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 from unittest.mock import patch
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from chalicelib.adapters.aws import Aws
 from chalicelib.local.clockwork import Clockwork
-from chalicelib.local.cloud import QUEUE_TIMEOUTS_SEC, VISIBILITY_TIMEOUTS, create_cloud, names_with_prefix
+from chalicelib.local.cloud import QUEUE_TIMEOUTS_SEC, VISIBILITY_TIMEOUTS, CloudNames, create_cloud, names_with_prefix
 from chalicelib.local.gateway import App, Routes, share_between_threads
+from chalicelib.local.problems import LocalError
 from chalicelib.local.pumps import MemorySource, Pump, Source, SqsSource
 from chalicelib.local.wakeup import Wakeup, watching_memory, watching_sqs
 
 STOP_TIMEOUT_SEC: Final = 5.0
-WORKERS: Final = 8
-WORKERS_MAX: Final = 256
 MOTO: Final = "moto"
 MEMORY: Final = "memory"
 TABLE_PREFIX: Final = "mistral-"
@@ -36,7 +37,7 @@ class Options:
     """How to run: ``storage`` is ``moto``, ``memory`` or a URL; ``emulate_aws`` gives moto to actions in any case."""
 
     storage: str = MOTO
-    workers: int = WORKERS
+    workers: int = 8
     emulate_aws: bool = False
 
     @property
@@ -123,7 +124,7 @@ def running(options: Options) -> Iterator[Service]:
         sources: dict[str, Source]
         if options.storage == MEMORY:
             doors = importlib.import_module("app")
-            memory = doors.container().queue
+            memory = importlib.import_module("chalicelib.wiring").container().queue
             stack.enter_context(watching_memory(memory, wakeups))
             sources = {
                 queue: MemorySource(memory, queue, visibility_sec=VISIBILITY_TIMEOUTS * timeout_sec)
@@ -131,7 +132,7 @@ def running(options: Options) -> Iterator[Service]:
             }
         else:
             aws = Aws(environment["AWS_REGION"], endpoint_url=environment["MISTRAL_ENDPOINT_URL"] or None)
-            create_cloud(aws, names)
+            _prepare(aws, names, options)
             doors = importlib.import_module("app")
             sources = {queue: SqsSource(aws.client("sqs"), name) for queue, name in names.queues.items()}
         service = _start(doors, sources, wakeups=wakeups, workers=options.workers)
@@ -140,6 +141,16 @@ def running(options: Options) -> Iterator[Service]:
         finally:
             service.stop()
             service.join()
+
+
+def _prepare(aws: Aws, names: CloudNames, options: Options) -> None:
+    try:
+        create_cloud(aws, names)
+    except (BotoCoreError, ClientError) as error:
+        raise LocalError(
+            f"cannot create tables, queues and bucket on storage {options.storage}: {error}; "
+            f"one endpoint must answer for DynamoDB, SQS and S3"
+        ) from error
 
 
 def _start(doors: Any, sources: Mapping[str, Source], *, wakeups: Mapping[str, Wakeup], workers: int) -> Service:

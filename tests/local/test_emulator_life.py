@@ -6,7 +6,8 @@ from moto.dynamodb.models.table import Table
 
 from chalicelib.adapters.aws import Aws
 from chalicelib.local import moto_shim
-from chalicelib.local.emulator import EmulatorVersionError, safe_moto
+from chalicelib.local.emulator import safe_moto
+from chalicelib.local.problems import EmulatorVersionError
 
 
 def test_an_emulated_call_never_carries_the_users_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 
 @dataclass
@@ -35,13 +43,16 @@ class Server:
 
 
 @contextmanager
-def http_server() -> Iterator[Server]:
-    """Serve until the block ends."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as service:
+def http_server(certificate: Path | None = None) -> Iterator[Server]:
+    """Serve until the block ends; over TLS with a certificate (a PEM file that holds its key, too)."""
+    with _Service(("127.0.0.1", 0), _Handler) as service:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            service.socket = context.wrap_socket(service.socket, server_side=True)
         port = service.server_address[1]
         state = Server(f"http://127.0.0.1:{port}", port)
         service.state = state  # type: ignore[attr-defined]
-        service.daemon_threads = True
         thread = threading.Thread(target=service.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -52,8 +63,41 @@ def http_server() -> Iterator[Server]:
             thread.join()
 
 
+def self_signed_certificate(name: str, folder: Path) -> Path:
+    """Make a certificate for a host name, and its key, in one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "certificate.pem"
+    path.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+class _Service(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that leaves is no news."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def _serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)

@@ -26,7 +26,7 @@ CONTEXT = ActionContext(action_execution_id="an-id", aws=AwsSettings(region="eu-
 @pytest.fixture
 def aws():
     """A fresh source inside an emulated AWS: clients of an earlier emulation are of no use."""
-    with mock_aws():
+    with mock_aws(config={"lambda": {"use_docker": False}}):
         yield AwsActions()
 
 
@@ -76,20 +76,20 @@ def test_an_instance_is_started_found_and_terminated(aws):
 
 
 def test_an_object_comes_back_from_s3_as_text_or_as_base64(aws):
-    call(aws, "aws.s3.create_bucket", Bucket="b", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    call(aws, "aws.s3.put_object", Bucket="b", Key="text", Body="grüße")
-    call(aws, "aws.s3.put_object", Bucket="b", Key="bytes", Body={"base64": "//4A"})
-    assert call(aws, "aws.s3.get_object", Bucket="b", Key="text").data["Body"] == "grüße"
-    assert call(aws, "aws.s3.get_object", Bucket="b", Key="bytes").data["Body"] == {"base64": "//4A"}
+    call(aws, "aws.s3.create_bucket", Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    call(aws, "aws.s3.put_object", Bucket="bucket", Key="text", Body="grüße")
+    call(aws, "aws.s3.put_object", Bucket="bucket", Key="bytes", Body={"base64": "//4A"})
+    assert call(aws, "aws.s3.get_object", Bucket="bucket", Key="text").data["Body"] == "grüße"
+    assert call(aws, "aws.s3.get_object", Bucket="bucket", Key="bytes").data["Body"] == {"base64": "//4A"}
 
 
 def test_an_object_beyond_the_bound_is_refused(aws, monkeypatch):
     monkeypatch.setattr("chalicelib.actions.aws_values.AWS_STREAM_BYTES_MAX", 3)
-    call(aws, "aws.s3.create_bucket", Bucket="b", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    call(aws, "aws.s3.put_object", Bucket="b", Key="three", Body="abc")
-    call(aws, "aws.s3.put_object", Bucket="b", Key="four", Body="abcd")
-    assert call(aws, "aws.s3.get_object", Bucket="b", Key="three").data["Body"] == "abc"
-    assert "larger than 3 bytes" in call(aws, "aws.s3.get_object", Bucket="b", Key="four").error
+    call(aws, "aws.s3.create_bucket", Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    call(aws, "aws.s3.put_object", Bucket="bucket", Key="three", Body="abc")
+    call(aws, "aws.s3.put_object", Bucket="bucket", Key="four", Body="abcd")
+    assert call(aws, "aws.s3.get_object", Bucket="bucket", Key="three").data["Body"] == "abc"
+    assert "larger than 3 bytes" in call(aws, "aws.s3.get_object", Bucket="bucket", Key="four").error
 
 
 def test_items_are_put_and_all_pages_of_them_scanned(aws, monkeypatch):
@@ -166,8 +166,10 @@ def test_a_query_that_does_not_fit_the_result_is_an_error(aws):
 
 def test_base64_text_that_is_none_is_refused(aws):
     expected = "Invalid value for parameter Body: not base64"
-    assert expected in fault(aws, "aws.s3.put_object", Bucket="b", Key="k", Body={"base64": "?"})
-    unchecked = perform(found(aws, "aws.s3.put_object"), {"Bucket": "b", "Key": "k", "Body": {"base64": "?"}}, CONTEXT)
+    assert expected in fault(aws, "aws.s3.put_object", Bucket="bucket", Key="k", Body={"base64": "?"})
+    unchecked = perform(
+        found(aws, "aws.s3.put_object"), {"Bucket": "bucket", "Key": "k", "Body": {"base64": "?"}}, CONTEXT
+    )
     assert expected in unchecked.error
 
 

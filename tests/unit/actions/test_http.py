@@ -13,6 +13,7 @@ from chalicelib.actions.registry import ActionContext, Registry, perform
 from chalicelib.errors import ActionConstructionError
 from chalicelib.limits import HTTP_RESPONSE_BYTES_MAX
 from chalicelib.vocabulary import Json, Result
+from tests.unit.actions.http_server import http_server, self_signed_certificate
 
 REGISTRY = Registry()
 OPEN = EgressPolicy(denied_networks=())
@@ -340,3 +341,29 @@ def test_the_signature_is_that_of_mistral():
             'url, method="GET", params=null, body=null, json=null, headers=null, cookies=null, auth=null, '
             "timeout=null, allow_redirects=null, proxies=null, verify=null"
         )
+
+
+def test_a_connection_that_idled_too_long_is_not_used_again(server, monkeypatch):
+    monkeypatch.setattr("chalicelib.actions.http_transport.HTTP_IDLE_CONNECTION_MAX_SEC", 0)
+    call(url=f"{server.url}/echo")
+    call(url=f"{server.url}/echo")
+    first, second = server.received
+    assert first.port != second.port
+
+
+def test_certificates_are_checked_against_the_name_although_the_address_is_pinned(tmp_path, monkeypatch):
+    certificate = self_signed_certificate("secure.example", tmp_path)
+    real = socket.getaddrinfo
+
+    def resolve(host, port, *args, **options):
+        return real("127.0.0.1" if host.endswith(".example") else host, port, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with http_server(certificate) as secure:
+        url = f"https://secure.example:{secure.port}/echo"
+        trusted = call(url=url, verify=str(certificate))
+        assert trusted.data["content"]["headers"]["Host"] == f"secure.example:{secure.port}"
+        assert "certificate verify failed" in call(url=url).error
+        other_name = url.replace("secure.", "other.")
+        assert "not valid for 'other.example'" in call(url=other_name, verify=str(certificate)).error
+        assert len(secure.received) == 1

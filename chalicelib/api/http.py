@@ -1,0 +1,298 @@
+"""HTTP and nothing else: requests become ``Call``, answers and errors become responses, a table of routes a blueprint.
+
+A module of endpoints gives ``routes(services)``, a tuple of ``Route``; ``app.py`` registers them through ``blueprint``.
+A handler takes a ``Call`` and returns an ``Answer``; whatever it raises is turned into Mistral's error bodies here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Protocol
+
+from chalice.app import Blueprint, Chalice, Request, Response
+
+from chalicelib import limits
+from chalicelib.api.caller import Caller, base_url_of, caller_of
+from chalicelib.errors import InputException, MistralError, SizeLimitExceededException, UnsupportedMediaTypeException
+from chalicelib.vocabulary import Json, JsonObject
+
+logger = logging.getLogger("mistral.api")
+
+JSON_TYPE: Final = "application/json"
+_CORS_METHODS: Final = "GET, PUT, POST, DELETE, PATCH"
+_CORS_ALLOWED: Final = (
+    "Content-Type, X-Auth-Token, X-Identity-Status, X-Roles, X-Service-Catalog, X-User-Id, X-Tenant-Id, X-Project-Id, "
+    "X-User-Name, X-Project-Name"
+)
+_CORS_EXPOSED: Final = "X-Auth-Token, X-Subject-Token, X-Service-Token, X-Project-Id, X-User-Name, X-Project-Name"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What a deployment may choose about the API.
+
+    ``auth`` is "none" or "authorizer"; ``info`` is the document that ``/info`` shows, if it shows one.
+    """
+
+    auth: str = "none"
+    cors_origins: tuple[str, ...] = ()
+    list_items_max: int = limits.LIST_ITEMS_MAX
+    allow_action_execution_deletion: bool = False
+    info: Json = None
+
+
+class HasApiSettings(Protocol):
+    """The services behind a set of routes, as far as HTTP itself is concerned."""
+
+    @property
+    def api_settings(self) -> ApiSettings:
+        """The settings of this deployment."""
+
+
+class Style(Enum):
+    """Mistral's two encoders differ in errors and content types: RAW where definitions are written, TYPED elsewhere."""
+
+    TYPED = "typed"
+    RAW = "raw"
+
+
+class Body(Enum):
+    """What a route reads: nothing, JSON (415 for other types), or text whose declared type is ignored."""
+
+    NONE = "none"
+    JSON = "json"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, parsed as far as every endpoint needs it.
+
+    Header names are lower-case; of a repeated query argument the last value counts.
+    """
+
+    method: str
+    path: str
+    caller: Caller
+    settings: ApiSettings
+    base_url: str
+    request_id: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def text(self) -> str:
+        """The body as text. Raises InputException when it is not UTF-8."""
+        try:
+            return self.body.decode()
+        except UnicodeDecodeError as error:
+            raise InputException(f"The request body is not UTF-8: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response: ``body`` is JSON data, or ``None`` for an empty one."""
+
+    body: Json = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+CREATED: Final = 201
+NO_CONTENT: Final = Answer(status=204)
+
+Handler = Callable[[Call], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path.
+
+    ``arguments`` are the query arguments it knows; others are refused, but ``None`` ignores what is unknown.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    arguments: Collection[str] | None = ()
+    body: Body = Body.NONE
+    style: Style = Style.TYPED
+
+
+def blueprint(import_name: str, routes: Iterable[Route], services: Callable[[], HasApiSettings]) -> Blueprint:
+    """The routes as a Chalice blueprint; ``services`` is called when a request comes, not before."""
+    made = Blueprint(import_name)
+    paths: dict[str, None] = {}
+    for route in routes:
+        _register(made, route, services)
+        paths[route.path] = None
+    for path in paths:
+        preflight = Route("OPTIONS", path, _preflight, arguments=None)
+        _register(made, preflight, services)
+    return made
+
+
+def _register(made: Blueprint, route: Route, services: Callable[[], HasApiSettings]) -> None:
+    def view(**_parameters: str) -> Response:
+        return _respond(route, made.current_request, services)
+
+    name = f"{route.method.lower()} {route.path}"
+    # Chalice would answer 415 in a form of its own: every type is let in, `_check_type` decides.
+    made.route(route.path, methods=[route.method], content_types=["*/*"], name=name)(view)
+
+
+def _respond(route: Route, request: Request, services: Callable[[], HasApiSettings]) -> Response:
+    request_id = str(request.context.get("requestId", ""))
+    try:
+        call = _call_of(request, services().api_settings, request_id)
+        _check(route, call)
+        return _response(route.style, route.handler(call))
+    except MistralError as error:
+        if error.http_code >= 500:
+            logger.warning("%s %s failed [request_id=%s]", route.method, route.path, request_id, exc_info=True)
+        return _fault(route.style, error.http_code, error.message or type(error).__name__)
+    except Exception:  # the door: whatever else goes wrong becomes an answer, and a line in the log
+        logger.exception("%s %s failed [request_id=%s]", route.method, route.path, request_id)
+        text = f"The service failed unexpectedly; its log says more [request_id={request_id}]."
+        return _fault(route.style, 500, text)
+
+
+def _call_of(request: Request, settings: ApiSettings, request_id: str) -> Call:
+    headers = {name.lower(): str(value) for name, value in request.headers.items()}
+    query: Mapping[str, str] = request.query_params or {}
+    return Call(
+        method=request.method,
+        path=str(request.context.get("path") or request.path),
+        caller=caller_of(request.context, settings.auth),
+        settings=settings,
+        base_url=base_url_of(headers, request.context),
+        request_id=request_id,
+        parameters=dict(request.uri_params or {}),
+        query={name: query[name] for name in query},
+        headers=headers,
+        body=_body_of(request),
+    )
+
+
+def _body_of(request: Request) -> bytes:
+    event = request.to_original_event()
+    body = event.get("body") or ""
+    if len(body) > limits.REQUEST_BYTES_MAX * 4 // 3 + 4:
+        raise SizeLimitExceededException(f"The request body is larger than {limits.REQUEST_BYTES_MAX} bytes.")
+    if event.get("isBase64Encoded"):
+        try:
+            data = base64.b64decode(body)
+        except binascii.Error as error:
+            raise InputException(f"The request body cannot be decoded: {error}") from error
+    else:
+        data = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
+    if len(data) > limits.REQUEST_BYTES_MAX:
+        raise SizeLimitExceededException(f"The request body is larger than {limits.REQUEST_BYTES_MAX} bytes.")
+    return data
+
+
+def _check(route: Route, call: Call) -> None:
+    _check_type(route, call)
+    if route.arguments is not None:
+        for name in call.query:
+            if name not in route.arguments:
+                raise InputException(f'Unknown argument: "{name}"')
+
+
+def _check_type(route: Route, call: Call) -> None:
+    """XML is refused everywhere; endpoints that read JSON take no other type; nothing declared is fine."""
+    declared = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not declared or not call.body:
+        return
+    if declared in ("text/xml", "application/xml") or declared.endswith("+xml"):
+        raise UnsupportedMediaTypeException("XML request bodies are not supported.")
+    is_json = declared == JSON_TYPE or declared.endswith("+json")
+    # Command-line tools declare a form without being asked.
+    if route.body is Body.JSON and not is_json and declared != "application/x-www-form-urlencoded":
+        raise UnsupportedMediaTypeException(f"Unknown mimetype: {declared}")
+
+
+def _response(style: Style, answer: Answer) -> Response:
+    headers: dict[str, str | list[str]] = dict(answer.headers)
+    if answer.body is None:
+        return Response(body="", status_code=answer.status, headers=headers)
+    headers.setdefault("Content-Type", JSON_TYPE if style is Style.TYPED else f"{JSON_TYPE};charset=utf-8")
+    text = json.dumps(answer.body)
+    if len(text) > limits.RESPONSE_BYTES_MAX:
+        raise SizeLimitExceededException(
+            f"The answer is larger than {limits.RESPONSE_BYTES_MAX} bytes; ask for less with `fields` or `limit`."
+        )
+    return Response(body=text, status_code=answer.status, headers=headers)
+
+
+def fault_body(status: int, text: str, style: Style = Style.TYPED) -> JsonObject:
+    """An error in the words that Mistral's clients understand."""
+    if style is Style.RAW:
+        return {"faultstring": text}
+    return {"faultcode": "Server" if status >= 500 else "Client", "faultstring": text, "debuginfo": None}
+
+
+def _fault(style: Style, status: int, text: str, **headers: str) -> Response:
+    named: dict[str, str | list[str]] = {"Content-Type": JSON_TYPE, **headers}
+    if status == 401:
+        # The official client prefers this header to the body; a header is one line of ASCII.
+        named["Server-Error-Message"] = " ".join(text.split()).encode("ascii", "replace").decode()
+        named["WWW-Authenticate"] = "Keystone"
+    return Response(body=json.dumps(fault_body(status, text, style)), status_code=status, headers=named)
+
+
+def _preflight(call: Call) -> Answer:
+    if not cors_headers(call.headers.get("origin"), call.settings):
+        raise _MethodNotAllowed("OPTIONS is offered to other origins only, and only to those the service is told of.")
+    allowed = {"Access-Control-Allow-Methods": _CORS_METHODS, "Access-Control-Allow-Headers": _CORS_ALLOWED}
+    return Answer(status=200, headers={**allowed, "Access-Control-Max-Age": "3600"})
+
+
+class _MethodNotAllowed(MistralError):
+    http_code = 405
+
+
+def cors_headers(origin: str | None, settings: ApiSettings) -> dict[str, str]:
+    """The headers that let a browser's page of this origin read the answer; none when the origin is not allowed."""
+    if not origin or not ("*" in settings.cors_origins or origin in settings.cors_origins):
+        return {}
+    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": _CORS_EXPOSED}
+
+
+class MistralApi(Chalice):
+    """The Chalice app, answering in Mistral's words also where no route does: unknown paths, methods not offered."""
+
+    def __init__(self, app_name: str, settings: Callable[[], ApiSettings]) -> None:
+        super().__init__(app_name, configure_logs=False)
+        self._api_settings = settings
+
+    def __call__(self, event: JsonObject, context: Any) -> JsonObject:
+        """Answer one event of API Gateway."""
+        answer = self._refusal(event) or super().__call__(event, context)
+        origin = next((value for name, value in (event.get("headers") or {}).items() if name.lower() == "origin"), None)
+        if origin:
+            answer["headers"].update(cors_headers(origin, self._api_settings()))
+        refused: JsonObject = answer
+        return refused
+
+    def _refusal(self, event: JsonObject) -> JsonObject | None:
+        request_context = event.get("requestContext") or {}
+        resource, method = request_context.get("resourcePath"), request_context.get("httpMethod")
+        routes: Mapping[str, Any] = self.routes.get(str(resource)) or {}
+        if method in routes:
+            return None
+        if not routes:
+            refusal = _fault(Style.TYPED, 404, f"No such resource: {event.get('path')}. The API begins at /v2.")
+        else:
+            allowed = ", ".join(sorted(set(routes) - {"OPTIONS"}))
+            refusal = _fault(Style.TYPED, 405, f"{method} is not offered here; there is: {allowed}", Allow=allowed)
+        answer: JsonObject = refusal.to_dict(self.api.binary_types)
+        return answer

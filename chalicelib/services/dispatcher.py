@@ -1,0 +1,216 @@
+"""Carrying out effects after a commit: actions and timers become messages, other executions are taken along in the same process while there is time.
+
+Everything here may be repeated, lost or done late: ``reconcile`` derives from the records whatever did not happen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from chalicelib.engine.creation import Birth, create
+from chalicelib.engine.draft import Draft, Loaded
+from chalicelib.engine.effects import Continue, Effect, RunAction, SetTimer, StartSubworkflow, Tell
+from chalicelib.engine.events import ActionCompleted, Continued, Event
+from chalicelib.engine.needs import MissingData
+from chalicelib.engine.records import ActionExecution, Parent, WorkflowExecution
+from chalicelib.engine.workflow import outcome_of
+from chalicelib.errors import ConflictException, MistralError, NotFoundException
+from chalicelib.limits import DELAYED_MESSAGE_MAX_SEC
+from chalicelib.services import messages
+from chalicelib.services.ports import Clock, Message, Queue
+from chalicelib.services.turns import Carrier, Outcome, Turns
+from chalicelib.vocabulary import Result, State
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An action that the carrier has claimed and now runs."""
+
+    execution_id: str
+    effect: RunAction
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Something to be done with another execution, now or by message."""
+
+    do: Callable[[Carrier | None], tuple[str, Outcome] | None]
+    message: Message
+
+
+class Dispatcher:
+    """Carries out the effects of turns."""
+
+    def __init__(self, turns: Turns, queue: Queue, clock: Clock, targets: frozenset[str] = frozenset()) -> None:
+        self._targets = targets
+        self._turns = turns
+        self._queue = queue
+        self._clock = clock
+
+    def carry_out(
+        self, execution_id: str, outcome: Outcome, *, until: float, carrier: Carrier | None = None
+    ) -> Carried | None:
+        """Carry out the effects of a turn and of every turn that follows from them; what there is no time for goes by message.
+
+        ``until`` is a moment in seconds. Returns the action that the carrier has taken on, if any.
+        """
+        carried = Carried(execution_id, outcome.carried) if outcome.carried else None
+        work: deque[_Work] = deque()
+        self._sort(execution_id, outcome.effects, work)
+        while work:
+            if self._clock.now() >= until:
+                self._queue.send([piece.message for piece in work])
+                break
+            piece = work.popleft()
+            followed = piece.do(carrier if carried is None else None)
+            if followed is None:
+                continue
+            other_id, following = followed
+            if following.carried is not None:
+                carried = Carried(other_id, following.carried)
+            self._sort(other_id, following.effects, work)
+        return carried
+
+    def _sort(self, execution_id: str, effects: tuple[Effect, ...], work: deque[_Work]) -> None:
+        now = self._clock.now()
+        out: list[Message] = []
+        for effect in effects:
+            match effect:
+                case RunAction(is_pure=True):
+                    work.append(self._telling(execution_id, execution_id, Continued()))
+                case RunAction():
+                    out.append(messages.action_message(execution_id, effect, self._targets))
+                case SetTimer():
+                    delay_sec = max(0, math.ceil(effect.due_at - now))
+                    # A timer further away is the alarm's: it wakes the execution in time, and then a message takes over.
+                    if delay_sec <= DELAYED_MESSAGE_MAX_SEC:
+                        timer = messages.timer_message(
+                            execution_id, effect.ordinal, effect.stamp, effect.due_at, delay_sec
+                        )
+                        out.append(timer)
+                case StartSubworkflow():
+                    work.append(self._starting(execution_id, effect))
+                case Tell():
+                    work.append(self._telling(execution_id, effect.execution_id, effect.event))
+                case Continue():
+                    work.append(self._telling(execution_id, execution_id, Continued()))
+                case _:
+                    assert_never(effect)
+        if out:
+            self._queue.send(out)
+
+    def _telling(self, told_by: str, execution_id: str, event: Event) -> _Work:
+        def tell(carrier: Carrier | None) -> tuple[str, Outcome] | None:
+            try:
+                return execution_id, self._turns.submit(execution_id, event, carrier)
+            except NotFoundException:
+                return None
+            except ConflictException:
+                raise
+            except MistralError:
+                # What one execution tells another may have become impossible meanwhile, such as pausing what has ended.
+                return None
+
+        return _Work(tell, messages.tell_message(execution_id, event, told_by=told_by))
+
+    # -- sub-workflows
+
+    def _starting(self, parent_id: str, effect: StartSubworkflow) -> _Work:
+        return _Work(
+            lambda _: self.start_child(parent_id, effect.ordinal, effect.number),
+            messages.start_message(parent_id, effect.ordinal, effect.number),
+        )
+
+    def start_child(self, parent_id: str, ordinal: int, number: int) -> tuple[str, Outcome] | None:
+        """Start the sub-workflow that stands for an action execution; if it exists, bring its result home, if there is one."""
+        parent = self._turns.header(parent_id)
+        action = self._action(parent, ordinal, number) if parent is not None else None
+        if parent is None or action is None or action.execution_id is None or action.state.is_completed:
+            return None
+        try:
+            birth = self._birth(parent, ordinal, action)
+            return action.execution_id, self.begin(birth)
+        except ConflictException:
+            return self.bring_home(action.execution_id)
+        except MistralError as error:
+            event = ActionCompleted(ordinal, number, Result(error={"result": error.message}))
+            return parent_id, self._turns.submit(parent_id, event)
+
+    def _action(self, header: WorkflowExecution, ordinal: int, number: int) -> ActionExecution | None:
+        task = self._turns.store.task(header, ordinal)
+        return None if task is None else self._turns.store.action(header, task, number)
+
+    def _birth(self, parent: WorkflowExecution, ordinal: int, action: ActionExecution) -> Birth:
+        store = self._turns.store
+        assert action.base is not None
+        started_with = store.value(parent.id, action.base.input)
+        params = dict(store.value(parent.id, started_with["params"]))
+        facts = self._turns.definitions.find_workflow(parent.project_id, action.base.name, started_with["namespace"])
+        if facts is None:
+            raise NotFoundException(f"Failed to find workflow [name={action.base.name}]")
+        environment = None
+        if isinstance(params.get("env"), str):
+            environment = self._turns.definitions.environment(parent.project_id, params["env"])
+        return Birth(
+            id=action.execution_id or "",
+            project_id=parent.project_id,
+            facts=facts,
+            input=store.value(parent.id, action.input) or {},
+            params=params,
+            description="sub-workflow execution",
+            parent=Parent(parent.id, ordinal, action.number, action.index),
+            root_execution_id=parent.root_execution_id or parent.public,
+            depth=parent.depth + 1,
+            environment=environment,
+        )
+
+    def begin(self, birth: Birth) -> Outcome:
+        """Create an execution and take its first turn. Raises MistralError where it cannot start, ConflictException if it exists."""
+        loaded = Loaded()
+        unborn = _unborn(birth)
+        engine = self._turns.engine_for(unborn)
+        while True:
+            try:
+                draft = create(engine, birth, loaded)
+                break
+            except MissingData as missing:
+                self._turns.load(unborn, Draft(unborn, loaded), missing.needs)
+        return self._turns.begin(draft)
+
+    def bring_home(self, child_id: str) -> tuple[str, Outcome] | None:
+        """Hand the result of a completed sub-workflow to its parent again; nothing while it runs."""
+        child = self._turns.header(child_id)
+        if child is None or child.parent is None:
+            return None
+        draft = Draft(child, Loaded())
+        while True:
+            try:
+                result = outcome_of(draft)
+                break
+            except MissingData as missing:
+                self._turns.load(child, draft, missing.needs)
+        if result is None:
+            return None
+        parent = child.parent
+        return parent.execution_id, self._turns.submit(
+            parent.execution_id, ActionCompleted(parent.ordinal, parent.number, result)
+        )
+
+
+def _unborn(birth: Birth) -> WorkflowExecution:
+    """Enough of a header to ask about an execution that does not exist yet; never stored."""
+    return WorkflowExecution(
+        id=birth.id,
+        project_id=birth.project_id,
+        workflow_name=birth.facts.name,
+        workflow_id=birth.facts.id,
+        definition_hash=birth.facts.definition_hash,
+        state=State.IDLE,
+        created_at=0.0,
+        updated_at=0.0,
+        root_execution_id=birth.root_execution_id,
+    )

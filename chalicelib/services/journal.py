@@ -1,0 +1,48 @@
+"""What happened, as log lines: one for each change of state that a turn committed. Facts only, never values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from chalicelib.engine.identity import task_id
+from chalicelib.engine.records import TaskExecution, WorkflowExecution
+from chalicelib.engine.sealing import Transition
+
+_LOG: Final = logging.getLogger("mistral.engine")
+
+
+def log_changes(before: WorkflowExecution, after: WorkflowExecution, transition: Transition) -> None:
+    """One line for the workflow, if its state changed, and one for each task whose state changed."""
+    if not _LOG.isEnabledFor(logging.INFO):
+        return
+    for task, earlier in _changed_tasks(before, after, transition):
+        facts = {
+            "workflow": after.workflow_name,
+            "execution": after.public,
+            "task": task.name,
+            "task_id": task_id(after.id, task.ordinal),
+            "before": str(earlier) if earlier else None,
+            "after": str(task.state),
+        }
+        _LOG.info("task %s is %s", task.name, task.state, extra={"mistral": facts})
+    if before.state is not after.state or before.revision == 0:
+        facts = {
+            "workflow": after.workflow_name,
+            "execution": after.public,
+            "before": str(before.state),
+            "after": str(after.state),
+        }
+        _LOG.info("workflow %s is %s", after.workflow_name, after.state, extra={"mistral": facts})
+
+
+def _changed_tasks(
+    before: WorkflowExecution, after: WorkflowExecution, transition: Transition
+) -> Iterator[tuple[TaskExecution, str | None]]:
+    tasks = {**transition.tasks, **{o: t for o, t in after.frontier.items() if before.frontier.get(o) is not t}}
+    for ordinal in sorted(tasks):
+        earlier = before.frontier.get(ordinal)
+        state = earlier.state if earlier is not None else None
+        if tasks[ordinal].state is not state:
+            yield tasks[ordinal], state

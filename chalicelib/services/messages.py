@@ -1,0 +1,97 @@
+"""Messages between doors: ids and small facts only. What a message is about is read from the records when it arrives."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Final
+
+from chalicelib.engine.effects import RunAction
+from chalicelib.engine.events import (
+    ActionCompleted,
+    ActionUpdated,
+    Continued,
+    Event,
+    PauseRequested,
+    ResumeRequested,
+    Revived,
+    StopRequested,
+    TimerFired,
+)
+from chalicelib.limits import EXECUTOR_TIMEOUT_SEC
+from chalicelib.services.ports import Message
+from chalicelib.vocabulary import JsonObject, Result, State
+
+TASKS: Final = "tasks"
+TASKS_LONG: Final = "tasks-long"
+
+# What a message says of itself: `kind`; `x` is always the execution that it is for.
+ACTION: Final = "action"
+TIMER: Final = "timer"
+START: Final = "start"
+TELL: Final = "tell"
+RECONCILE: Final = "reconcile"
+AD_HOC: Final = "ad-hoc"
+
+
+def action_message(execution_id: str, effect: RunAction, targets: frozenset[str]) -> Message:
+    """Run this action; to the long queue when it may take longer than the short executor lives, or to its target's own.
+
+    A target that has no queue is served by the common executors: the task then runs, instead of waiting for ever.
+    """
+    body = {"kind": ACTION, "x": execution_id, "o": effect.ordinal, "n": effect.number}
+    if effect.target in targets:
+        return Message(body, queue=str(effect.target))
+    is_long = effect.timeout_sec is not None and effect.timeout_sec > EXECUTOR_TIMEOUT_SEC - 20
+    return Message(body, queue=TASKS_LONG if is_long else TASKS)
+
+
+def timer_message(execution_id: str, ordinal: int, stamp: int, due_at: float, delay_sec: int) -> Message:
+    """A timer that is due after a delay."""
+    return Message({"kind": TIMER, "x": execution_id, "o": ordinal, "s": stamp, "d": due_at}, delay_sec=delay_sec)
+
+
+def start_message(execution_id: str, ordinal: int, number: int) -> Message:
+    """Start the sub-workflow that stands for this action execution."""
+    return Message({"kind": START, "x": execution_id, "o": ordinal, "n": number})
+
+
+def reconcile_message(execution_id: str) -> Message:
+    """Look after an execution: carry out whatever it still owes."""
+    return Message({"kind": RECONCILE, "x": execution_id})
+
+
+def tell_message(execution_id: str, event: Event, *, told_by: str) -> Message:
+    """An event for another execution. A result stays where it is: the receiver reads it from the one that tells."""
+    if isinstance(event, ActionCompleted):
+        facts: JsonObject = {"name": "ActionCompleted", "by": told_by}
+    else:
+        facts = {"name": type(event).__name__, **{k: v for k, v in asdict(event).items() if v is not None}}
+    return Message({"kind": TELL, "x": execution_id, "event": facts})
+
+
+def told_event(facts: JsonObject) -> Event | None:
+    """The event in a message; ``None`` for a result, which has to be read from its execution first."""
+    match facts["name"]:
+        case "ActionCompleted":
+            return None
+        case "ActionUpdated":
+            return ActionUpdated(facts["ordinal"], facts["number"], State(facts["state"]))
+        case "PauseRequested":
+            return PauseRequested(facts.get("message"))
+        case "ResumeRequested":
+            return ResumeRequested(facts.get("env"))
+        case "StopRequested":
+            return StopRequested(State(facts["state"]), facts.get("message"))
+        case "Revived":
+            return Revived(facts["ordinal"], facts["number"])
+        case "TimerFired":
+            return TimerFired(facts["ordinal"], facts["stamp"])
+        case "Continued":
+            return Continued()
+        case name:
+            raise ValueError(f"unknown event {name!r}")
+
+
+def outcome(ordinal: int, number: int, *, data: object = None, error: object = None) -> ActionCompleted:
+    """The event of an action that succeeded, or failed if there is an error."""
+    return ActionCompleted(ordinal, number, Result(data=data, error=error))
