@@ -41,6 +41,8 @@ TURN_RECORDS_MAX: Final = 90
 TURN_DECISIONS_MAX: Final = 5_000
 TURN_BYTES_MAX: Final = 3 * 1024 * 1024
 TASKS_PER_PAGE_MAX: Final = 25
+TAIL_TASKS_MAX: Final = 12
+TAIL_BYTES_MAX: Final = 3 * 1024
 PAGE_BYTES_MAX: Final = 64 * 1024
 RECORD_BYTES_MAX: Final = 350 * 1024
 LOST_RACES_BEFORE_PARKING: Final = 3
@@ -57,6 +59,12 @@ EXECUTOR_LONG_TIMEOUT_SEC: Final = 900
 LIST_ITEMS_MAX: Final = 1000
 REQUEST_BYTES_MAX: Final = 10 * 1024 * 1024
 RESPONSE_BYTES_MAX: Final = 6 * 1024 * 1024 - 64 * 1024
+# One request looks at so many executions at most, be it to filter them or to sort them by something but their creation.
+EXECUTIONS_SCANNED_MAX: Final = 10_000
+# Lists of tasks and of action executions that name no execution look into the newest executions only.
+EXECUTIONS_LOOKED_INTO_MAX: Final = 100
+TASKS_GATHERED_MAX: Final = 10_000
+EXECUTIONS_IN_TREE_MAX: Final = 10_000
 
 # Expressions
 EXPRESSION_CHARACTERS_MAX: Final = 64 * 1024
@@ -85,6 +93,8 @@ AWS_STREAM_BYTES_MAX: Final = 5 * 1024 * 1024
 AWS_STREAM_EVENTS_MAX: Final = 1000
 AWS_CLIENTS_MAX: Final = 32
 AWS_MODELS_CACHED_MAX: Final = 4
+# How many generated actions one list looks at: reading all of them would take longer than a request may.
+AWS_ACTIONS_LISTED_MAX: Final = 2000
 ACTION_DESCRIPTION_CHARACTERS_MAX: Final = 1000
 
 # DynamoDB's own

@@ -1,6 +1,7 @@
 """Composition: settings from the environment, and the objects of one process, built once per cold start.
 
-Every setting has a name beginning with ``MISTRAL_`` (but for AWS's own) and a default; ``docs/operations.md`` has the table.
+Every setting has a name beginning with ``MISTRAL_`` (but for AWS's own) and a default; ``docs/operations.md`` has
+the table.
 """
 
 from __future__ import annotations
@@ -139,7 +140,9 @@ def assemble(settings: Settings, ports: Ports, registry: Registry | None = None)
     """The services on these ports."""
     registry = registry or Registry()
     options = replace(Options(), languages=settings.languages)
-    definitions = Definitions(ports.definitions, ports.payloads, ports.clock, ports.entropy, registry=registry)
+    definitions = Definitions(
+        ports.definitions, ports.payloads, ports.clock, ports.entropy, options=options
+    )
     store = ExecutionStore(ports.executions, ports.payloads)
     turns = Turns(
         store,
@@ -150,7 +153,9 @@ def assemble(settings: Settings, ports: Ports, registry: Registry | None = None)
         pause=getattr(ports.clock, "pause", time.sleep),
         observe=log_changes,
     )
-    engine = EngineService(turns, Dispatcher(turns, ports.queue, ports.clock, settings.targets), definitions, ports.clock, ports.entropy)
+    engine = EngineService(
+        turns, Dispatcher(turns, ports.queue, ports.clock, settings.targets), definitions, ports.clock, ports.entropy
+    )
     egress = EgressPolicy(denied_networks=()) if settings.egress_local else EgressPolicy()
     action_settings = ExecutorSettings(egress, AwsSettings(settings.region, settings.endpoint_url))
     action_runs = ActionRuns(

@@ -46,6 +46,26 @@ class ApiSettings:
     allow_action_execution_deletion: bool = False
     info: Json = None
 
+    @staticmethod
+    def from_environment(environment: Mapping[str, str]) -> ApiSettings:
+        """Read the settings of the API. Raises MistralError naming one that makes no sense."""
+        origins = environment.get("MISTRAL_CORS_ORIGINS", "").split(",")
+        most = environment.get("MISTRAL_LIST_ITEMS_MAX") or str(limits.LIST_ITEMS_MAX)
+        if not most.isdigit() or not 0 < int(most) <= limits.LIST_ITEMS_MAX:
+            raise MistralError(f"MISTRAL_LIST_ITEMS_MAX is a number from 1 to {limits.LIST_ITEMS_MAX}, not {most!r}.")
+        info = environment.get("MISTRAL_INFO")
+        try:
+            document = json.loads(info) if info else None
+        except ValueError as error:
+            raise MistralError(f"MISTRAL_INFO is not JSON: {error}") from error
+        return ApiSettings(
+            auth=environment.get("MISTRAL_AUTH", "none"),
+            cors_origins=tuple(origin.strip() for origin in origins if origin.strip()),
+            list_items_max=int(most),
+            allow_action_execution_deletion=environment.get("MISTRAL_ALLOW_ACTION_EXECUTION_DELETION") == "true",
+            info=document,
+        )
+
 
 class HasApiSettings(Protocol):
     """The services behind a set of routes, as far as HTTP itself is concerned."""

@@ -7,7 +7,7 @@ parts: ``query.matches``, ``query.sort``, ``collection``.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cmp_to_key
 from typing import Final
@@ -69,11 +69,13 @@ def arguments_of(resource: Resource, flags: Iterable[str] = ()) -> frozenset[str
 
 def list_query(
     call: Call, resource: Resource, *, flags: Collection[str] = (), defaults: Mapping[str, str] | None = None,
+    fixed: Mapping[str, str] | None = None,
     bounded: bool = True,
 ) -> ListQuery:  # fmt: skip
     """Parse the query string of a collection. Raises InputException.
 
     ``flags``: arguments that are no filters. ``defaults``: filters that hold when the query does not say otherwise.
+    ``fixed``: columns that the path of the request settles, and the value that they have then.
     ``bounded``: the limit is clamped to the deployment's greatest, which also holds when none is asked for.
     """
     given = {**(defaults or {}), **call.query}
@@ -81,6 +83,9 @@ def list_query(
         parse_filter(resource.by_name[name], value)
         for name, value in given.items()
         if name not in COMMON_ARGUMENTS and name not in flags and name in resource.stored
+    )
+    filters += tuple(
+        Filter(name, resource.by_name[name].kind, "eq", value, f"eq:{value}") for name, value in (fixed or {}).items()
     )
     return ListQuery(
         resource=resource,
@@ -107,13 +112,21 @@ def wanted_fields(call: Call, resource: Resource) -> frozenset[str] | None:
     return frozenset(names) | {"id"}
 
 
-def page_of(query: ListQuery, rows: Iterable[Row]) -> JsonObject:
+def page_of(
+    query: ListQuery,
+    rows: Iterable[Row],
+    *,
+    keep: Callable[[Row], bool] | None = None,
+    complete: Callable[[Row], Row] | None = None,
+) -> JsonObject:
     """The answer from all rows of a collection in memory (unfiltered: a marker may be a row that the filters drop).
 
+    ``keep`` is a filter beside the query's own; ``complete`` adds to a row what only those need that are shown.
     Raises NotFoundException for an unknown marker.
     """
     everything = list(rows)
-    found = in_order(query.sort, (row for row in everything if query.matches(row)))
+    chosen = (row for row in everything if query.matches(row) and (keep is None or keep(row)))
+    found = in_order(query.sort, chosen)
     if query.marker is not None:
         marker = next((row for row in everything if row.get("id") == query.marker), None)
         if marker is None:
@@ -121,6 +134,8 @@ def page_of(query: ListQuery, rows: Iterable[Row]) -> JsonObject:
         compare = _Comparison(query.sort)
         found = [row for row in found if compare(row, marker) > 0]
     page = found if query.limit is None else found[: query.limit]
+    if complete is not None:
+        page = [complete(row) for row in page]
     return collection(query, page, more=query.limit is not None and len(page) == query.limit)
 
 

@@ -155,7 +155,7 @@ _INVOCATION: Final = _Table(r.Invocation, "name=n input=i", input=_VALUE)
 _ACTION: Final = _Table(
     r.ActionExecution,
     "number=# name=n state=s created_at=c updated_at=u input=i result=r accepted=a index=x is_sync=y is_pure=p base=b target=t "
-    "timeout_sec=o safe_rerun=f claim=l execution_id=e state_info=I",
+    "timeout_sec=o safe_rerun=f claim=l execution_id=e revision=v",
     state=_STATE,
     input=_VALUE,
     result=(_encode_result, _decode_result),
@@ -165,11 +165,12 @@ _ACTION: Final = _Table(
 _TIMER: Final = _Table(r.Timer, "kind=k stamp=s due_at=d delay_sec=y", kind=(str, r.TimerKind))
 _ITEMS: Final = _Table(
     r.ItemsProgress,
-    "count=n concurrency=c started=s finished=f failed=e cancelled=x tolerated_percentage=t",
+    "count=n concurrency=c started=s finished=f failed=e cancelled=x tolerated_percentage=t repeated=r first_number=m",
     started=_BITS,
     finished=_BITS,
     failed=_BITS,
     cancelled=_BITS,
+    repeated=_BITS,
 )
 _CONTEXT: Final = _Table(r.ContextNode, "base=b variables=v versions=n", variables=_MEMBERS)
 _TRIGGER: Final = (
@@ -188,7 +189,7 @@ _TASK: Final = _Table(
     r.TaskExecution,
     "ordinal=# name=n type=t state=s created_at=c state_info=I updated_at=u started_at=b finished_at=f in_context=x triggered_by=g "
     "published=P context=C processed=p next_tasks=N error_handled=h actions=A next_number=m has_items=w concurrency=k items=W stamp=z "
-    "timers=T retry_no=r waited_before=B waited_after=F result_after_wait=R results_dropped=d went_on=y out_context=X page=G",
+    "timers=T retry_no=r waited_before=B waited_after=F result_after_wait=R results_dropped=d accepted_from=Z went_on=y out_context=X page=G",
     type=(str, r.TaskType),
     state=_STATE,
     triggered_by=_TRIGGER,
@@ -230,7 +231,7 @@ _HEADER: Final = _Table(
     r.WorkflowExecution,
     "id=# project_id=p workflow_name=n workflow_id=w definition_hash=h state=s created_at=c updated_at=u public_id=q "
     "workflow_namespace=N workbook_name=k revision=v state_info=I description=D tags=t root_execution_id=r parent=P depth=d input=i "
-    "params=a output=o variables=V next_ordinal=O frontier=F seen=S fired=f joins=J named=M ends=E failures=L cancellations=C "
+    "params=a output=o variables=V next_ordinal=O frontier=F tail=l seen=S fired=f joins=J named=M ends=E failures=L cancellations=C "
     "unprocessed=U backlog=B timers=T stamp=z wake_at=W reverse_target=R",
     state=_STATE,
     tags=_TUPLE,
@@ -240,6 +241,7 @@ _HEADER: Final = _Table(
     output=_MEMBERS,
     variables=_MEMBERS,
     frontier=_FRONTIER,
+    tail=_FRONTIER,
     seen=_BITS,
     fired=_BITS,
     joins=_JOINS,

@@ -167,7 +167,11 @@ def _action_completed(engine: Engine, draft: Draft, event: ActionCompleted) -> N
         return
     task = draft.task(event.ordinal)
     action = draft.action(task, event.number)
-    if action is None or action.state.is_completed:
+    if action is None or (items.is_counted(task, action) if task.has_items else action.state.is_completed):
+        return
+    if action.state.is_completed and action.result is not None:
+        # An item whose record was written just before its process died.
+        _finish_item(engine, draft, task, action)
         return
     try:
         result = transform(engine, draft, task, action, event.result)
@@ -180,9 +184,15 @@ def _action_completed(engine: Engine, draft: Draft, event: ActionCompleted) -> N
     if task.state.is_completed:
         return
     if task.has_items:
-        _guarded(engine, draft, task.ordinal, "run", lambda: items.finish(engine, draft, draft.task(task.ordinal), action))
+        _finish_item(engine, draft, task, action)
     else:
         draft.then(CompleteTask(task.ordinal, result.state, _state_info(action, result)))
+
+
+def _finish_item(engine: Engine, draft: Draft, task: TaskExecution, action: ActionExecution) -> None:
+    if not task.state.is_completed:
+        ordinal = task.ordinal
+        _guarded(engine, draft, ordinal, "run", lambda: items.finish(engine, draft, draft.task(ordinal), action))
 
 
 def _fail_action(draft: Draft, task: TaskExecution, action: ActionExecution, error: MistralError) -> None:

@@ -69,6 +69,21 @@ class Loaded:
     item_lists: dict[tuple[int, int], Json] = field(default_factory=dict)
 
 
+def effective_actions(task: TaskExecution, actions: list[ActionExecution]) -> list[ActionExecution]:
+    """The action executions of a with-items task with their acceptance as it now is.
+
+    Taking back a thousand results is not written into a thousand records: results of earlier passes are below ``accepted_from``, and of
+    several runs of one item the last one counts.
+    """
+    last = {action.index: action.number for action in actions}
+    return [
+        replace(action, accepted=False)
+        if action.accepted and (action.number < task.accepted_from or action.number < last[action.index])
+        else action
+        for action in actions
+    ]
+
+
 class Draft:
     """One execution being decided about."""
 
@@ -84,6 +99,7 @@ class Draft:
         self.variables: Json = header.variables
         self.next_ordinal = header.next_ordinal
         self.frontier: dict[int, TaskExecution] = dict(header.frontier)
+        self.tail: dict[int, TaskExecution] = dict(header.tail)
         self.seen = header.seen
         self.fired = header.fired
         self.joins: dict[str, JoinProgress] = dict(header.joins)
@@ -109,7 +125,7 @@ class Draft:
         """A copy that can be thrown away; records are shared, containers are not."""
         twin = object.__new__(Draft)
         twin.__dict__.update(self.__dict__)
-        for name in ("frontier", "joins", "named", "ends", "finished", "contexts"):
+        for name in ("frontier", "tail", "joins", "named", "ends", "finished", "contexts"):
             setattr(twin, name, dict(getattr(self, name)))
         twin.items = {ordinal: dict(items) for ordinal, items in self.items.items()}
         twin.effects = list(self.effects)
@@ -121,7 +137,12 @@ class Draft:
 
     def task(self, ordinal: int) -> TaskExecution:
         """The task execution with this ordinal, as it now is. Raises MissingData."""
-        task = self.frontier.get(ordinal) or self.finished.get(ordinal) or self.loaded.tasks.get(ordinal)
+        task = (
+            self.frontier.get(ordinal)
+            or self.finished.get(ordinal)
+            or self.tail.get(ordinal)
+            or self.loaded.tasks.get(ordinal)
+        )
         if task is None:
             raise MissingData(NeedTask(ordinal))
         return task
@@ -139,7 +160,7 @@ class Draft:
         """Every task execution, in order of creation. Raises MissingData."""
         if not self.loaded.has_all_tasks:
             raise MissingData(NeedAllTasks())
-        known = {**self.loaded.tasks, **self.finished, **self.frontier}
+        known = {**self.loaded.tasks, **self.tail, **self.finished, **self.frontier}
         return [known[ordinal] for ordinal in sorted(known)]
 
     def put(self, task: TaskExecution, **changes: Any) -> TaskExecution:
@@ -151,6 +172,7 @@ class Draft:
             self.finished[task.ordinal] = task
         else:
             self.finished.pop(task.ordinal, None)
+            self.tail.pop(task.ordinal, None)
             self.frontier[task.ordinal] = task
         return task
 
@@ -181,7 +203,7 @@ class Draft:
         known = {**self.loaded.items.get(task.ordinal, {}), **self.items.get(task.ordinal, {})}
         if task.ordinal not in self.loaded.all_items and len(known) < task.next_number:
             raise MissingData(NeedItems(task.ordinal))
-        return [known[number] for number in sorted(known)]
+        return effective_actions(task, [known[number] for number in sorted(known)])
 
     # -- values
 

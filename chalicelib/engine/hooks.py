@@ -143,9 +143,9 @@ def _retry(engine: Engine, draft: Draft, task: TaskExecution, spec: RetrySpec) -
 
 def drop_results(draft: Draft, task: TaskExecution, *, only_failed: bool = False) -> TaskExecution:
     """Take back the acceptance of a task's results: of all, or just of the failed and cancelled ones. All means that items start anew."""
+    if task.has_items:
+        return task if only_failed else draft.put(task, items=None, accepted_from=task.next_number)
     for action in draft.actions(task):
         if action.accepted and (not only_failed or action.state in (State.ERROR, State.CANCELLED)):
             task = draft.put_action(task, replace(action, accepted=False))
-    if not only_failed:
-        task = draft.put(task, items=None)
     return task

@@ -24,7 +24,9 @@ def run(engine: Engine, draft: Draft, task: TaskExecution) -> None:
     """Start the items that may start now. Raises TaskFailure, MistralError, MissingData."""
     lists = _item_lists(engine, draft, task)
     count = len(next(iter(lists.values())))
-    progress = task.items or ItemsProgress(count, task.concurrency, tolerated_percentage=_tolerated(engine, draft, task))
+    progress = task.items or ItemsProgress(
+        count, task.concurrency, tolerated_percentage=_tolerated(engine, draft, task), first_number=task.next_number
+    )
     if task.items is None:
         task = draft.put(task, items=progress)
     if count == 0:
@@ -105,6 +107,19 @@ def finish(engine: Engine, draft: Draft, task: TaskExecution, action: ActionExec
         run(engine, draft, task)
 
 
+def is_counted(task: TaskExecution, action: ActionExecution) -> bool:
+    """Whether the result of an item's run is counted already, or no longer wanted. A finished record alone does not count it:
+    a process may have died between writing it and the header.
+    """
+    progress = task.items
+    if progress is None or action.number < task.accepted_from:
+        return True
+    bit = 1 << action.index
+    if progress.finished & bit:
+        return True
+    return action.state.is_completed and bool(progress.repeated & bit) and action.number < progress.first_number
+
+
 def _verdict(progress: ItemsProgress) -> tuple[State, str | None] | None:
     if progress.cancelled:
         return State.CANCELLED, "One or more actions was cancelled."
@@ -129,4 +144,6 @@ def reset_failed(task: TaskExecution) -> ItemsProgress | None:
         finished=progress.finished & ~again,
         failed=0,
         cancelled=0,
+        repeated=progress.repeated | again,
+        first_number=task.next_number,
     )

@@ -97,7 +97,7 @@ class ActionExecution:
     safe_rerun: bool = False
     claim: Claim | None = None
     execution_id: str | None = None
-    state_info: str | None = None
+    revision: int = 0
 
 
 class TimerKind(StrEnum):
@@ -122,7 +122,10 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class ItemsProgress:
-    """How far a with-items task is: which items have started, which have finished, which failed (bit sets over item indexes)."""
+    """How far a with-items task is: which items have started, which have finished, which failed (bit sets over item indexes).
+
+    ``repeated`` are the items that a rerun started anew, with numbers from ``first_number`` on: an older run of them no longer counts.
+    """
 
     count: int
     concurrency: int | None = None
@@ -131,6 +134,8 @@ class ItemsProgress:
     failed: int = 0
     cancelled: int = 0
     tolerated_percentage: float | None = None
+    repeated: int = 0
+    first_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,7 @@ class TaskExecution:
 
     ``stamp`` counts the timers it set. ``context`` is what it hands on, if it published anything; ``out_context`` overrides that when the
     task has run again after others had received the first one. ``page`` is the page of finished tasks on which its record stands.
+    Results of action executions numbered below ``accepted_from`` no longer count.
     """
 
     ordinal: int
@@ -178,6 +184,7 @@ class TaskExecution:
     waited_after: bool = False
     result_after_wait: tuple[State, str | None] | None = None
     results_dropped: bool = False
+    accepted_from: int = 0
     went_on: bool = False
     out_context: int | None = None
     page: int | None = None
@@ -229,7 +236,11 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowExecution:
-    """The header. Sets of tasks are sorted tuples of ordinals or bit sets, so that a wide fork stays small when stored."""
+    """The header.
+
+    Sets of tasks are tuples of ordinals or bit sets, so that a wide fork stays small when stored. ``tail`` holds the tasks that finished
+    last, until there are enough of them for a page: so most turns write one item, without a transaction.
+    """
 
     id: str
     project_id: str
@@ -255,6 +266,7 @@ class WorkflowExecution:
     variables: Json = field(default_factory=dict)
     next_ordinal: int = 1
     frontier: Mapping[int, TaskExecution] = field(default_factory=dict)
+    tail: Mapping[int, TaskExecution] = field(default_factory=dict)
     seen: int = 0
     fired: int = 0
     joins: Mapping[str, JoinProgress] = field(default_factory=dict)

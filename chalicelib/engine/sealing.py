@@ -26,7 +26,14 @@ from chalicelib.engine.records import (
     ValueRef,
     WorkflowExecution,
 )
-from chalicelib.limits import INLINE_VALUE_BYTES_MAX, PAGE_BYTES_MAX, PAYLOAD_THRESHOLD_BYTES, TASKS_PER_PAGE_MAX
+from chalicelib.limits import (
+    INLINE_VALUE_BYTES_MAX,
+    PAGE_BYTES_MAX,
+    PAYLOAD_THRESHOLD_BYTES,
+    TAIL_BYTES_MAX,
+    TAIL_TASKS_MAX,
+    TASKS_PER_PAGE_MAX,
+)
 from chalicelib.vocabulary import Json, Result
 
 HEADER_KEY: Final = "header"
@@ -62,11 +69,16 @@ def value_key(ordinal: int, number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What a turn came to: records to write in one transaction with the header, payloads to store before, effects to dispatch after."""
+    """What a turn came to: records to write in one transaction with the header, payloads to store before, effects to dispatch after.
+
+    Records of items come before the header, each for itself: ``singles`` on condition of their revision, ``bulk`` unconditionally. Without
+    the header that counts them they mean nothing yet.
+    """
 
     header: WorkflowExecution
     records: Mapping[str, bytes]
     bulk: Mapping[str, bytes]
+    singles: Mapping[str, tuple[bytes, int]]
     payloads: Mapping[str, bytes]
     effects: tuple[Effect, ...]
     tasks: Mapping[int, TaskExecution] = field(default_factory=dict)
@@ -83,6 +95,7 @@ class _Sealer:
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
         self.bulk: dict[str, bytes] = {}
+        self.singles: dict[str, tuple[bytes, int]] = {}
         self.payloads: dict[str, bytes] = {}
         self.values: dict[str, Json] = {}
         self.payload_values: dict[str, Json] = {}
@@ -164,11 +177,14 @@ def seal(draft: Draft, *, wake_at: float | None, now: float) -> Transition:
         contexts[ordinal] = replace(node, variables={k: sealer.large_out(v) for k, v in node.variables.items()})
         sealer.records[context_key(ordinal)] = codec.pack_context(contexts[ordinal])
     items = _sealed_items(draft, sealer)
-    header = _sealed_header(draft, sealer, wake_at=wake_at, now=now)
+    paged = {ordinal for page in pages.values() for ordinal in page}
+    tail = {o: t for o, t in {**draft.tail, **tasks}.items() if o not in paged and t.page is None}
+    header = replace(_sealed_header(draft, sealer, wake_at=wake_at, now=now), tail=tail)
     return Transition(
         header=header,
         records=sealer.records,
         bulk=sealer.bulk,
+        singles=sealer.singles,
         payloads=sealer.payloads,
         effects=tuple(draft.effects),
         tasks=tasks,
@@ -231,17 +247,26 @@ def _sealed_items(draft: Draft, sealer: _Sealer) -> dict[int, dict[int, ActionEx
         for number, action in actions.items():
             stored = sealer.action_out(action)
             sealed.setdefault(ordinal, {})[number] = stored
-            is_new = number not in draft.loaded.items.get(ordinal, {})
-            # A new item's record is harmless without its header, so it needs no transaction; a changed one is part of the turn.
-            target = sealer.bulk if is_new and not action.state.is_completed else sealer.records
-            target[item_key(ordinal, number)] = codec.pack_action(stored)
+            before = draft.loaded.items.get(ordinal, {}).get(number)
+            if before == stored:
+                continue
+            revision = before.revision if before is not None else 0
+            stored = replace(stored, revision=revision + 1)
+            sealed[ordinal][number] = stored
+            body = codec.pack_action(stored)
+            if before is None and action.state.is_completed:
+                # Born and ended in this turn: only pure actions do, and whoever else decides this writes the same.
+                sealer.bulk[item_key(ordinal, number)] = body
+            else:
+                sealer.singles[item_key(ordinal, number)] = (body, revision)
     return sealed
 
 
 def _sealed_pages(draft: Draft, sealer: _Sealer) -> tuple[dict[int, TaskExecution], dict[int, tuple[int, ...]]]:
     """Finished tasks, packed by runs of neighbours; a task that was on a page before is rewritten on that page."""
     sealed = {ordinal: sealer.task_out(task) for ordinal, task in sorted(draft.finished.items())}
-    fresh = [task for task in sealed.values() if task.page is None]
+    fresh = [task for task in ({**draft.tail, **sealed}).values() if task.page is None]
+    fresh.sort(key=lambda task: task.ordinal)
     pages = {}
     for first in sorted({task.page for task in sealed.values() if task.page is not None}):
         if first not in draft.loaded.pages:
@@ -250,12 +275,19 @@ def _sealed_pages(draft: Draft, sealer: _Sealer) -> tuple[dict[int, TaskExecutio
         page = [sealed.get(ordinal) or draft.loaded.tasks[ordinal] for ordinal in ordinals]
         sealer.records[task_key(first)] = codec.pack_tasks(page)
         pages[first] = ordinals
-    for page in _runs(fresh):
+    for page in [] if _fits_the_tail(draft, sealer, fresh) else _runs(fresh):
         first = page[0].ordinal
         sealer.records[task_key(first)] = codec.pack_tasks(page)
         pages[first] = tuple(task.ordinal for task in page)
         sealed.update({task.ordinal: replace(task, page=first) for task in page})
     return sealed, pages
+
+
+def _fits_the_tail(draft: Draft, sealer: _Sealer, fresh: list[TaskExecution]) -> bool:
+    """Whether finished tasks may stay in the header for now: few and small, and nothing else asks for a transaction anyway."""
+    if sealer.records or draft.contexts or len(fresh) > TAIL_TASKS_MAX:
+        return False
+    return sum(map(_weight, fresh)) <= TAIL_BYTES_MAX
 
 
 def _runs(tasks: Iterable[TaskExecution]) -> Iterable[list[TaskExecution]]:

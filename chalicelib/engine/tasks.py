@@ -247,10 +247,8 @@ def _hand_on(draft: Draft, task: TaskExecution) -> TaskExecution:
 
 
 def _drop_outputs(draft: Draft, task: TaskExecution) -> TaskExecution:
-    for action in draft.actions(task):
-        if action.result is not None:
-            task = draft.put_action(task, replace(action, result=None))
-    return draft.put(task, results_dropped=True)
+    actions = tuple(replace(action, result=None) for action in task.actions)
+    return draft.put(task, actions=actions, results_dropped=True)
 
 
 def _go_on(engine: Engine, draft: Draft, task: TaskExecution) -> None:

@@ -32,6 +32,9 @@ EVALUATION: Final = "the evaluation"
 _COUNTED: Final = "counted items"
 _CHARGED: Final = "charged text"
 
+STEPS_PER_CALL: Final = 10
+# Wrapping copies the rest of a word once a line: so many characters are copied in a step.
+_COPIED_PER_STEP: Final = 4096
 _WIDTH_DIGITS: Final = re.compile(r"\d{6,}")
 
 
@@ -56,7 +59,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     concat = staticmethod(bounds.join)
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(finalize=_written, **options)
         # It would draw on chance, which only the world may.
         del self.globals["lipsum"]
         self.filters = {name: wrap_filter(name, function) for name, function in self.filters.items()}
@@ -81,7 +84,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function or method after a look at how large the outcome would be."""
         budget = evaluation_of(__context).budget
-        budget.spend(1)
+        budget.spend(STEPS_PER_CALL)
         owner = getattr(__obj, "__self__", None)
         if isinstance(owner, (str, bytes, int)):
             _check_method(owner, getattr(__obj, "__name__", ""), args)
@@ -165,6 +168,14 @@ def _charged(context: Context, text: str) -> Json:
 
 
 @jinja2.pass_context
+def _written(context: Context, value: Any) -> Any:
+    """What an output writes: a list that holds another one many times over can be far longer than it is large."""
+    if isinstance(value, (list, tuple, dict)):
+        to_plain(value, evaluation_of(context).budget, is_native=True)
+    return value
+
+
+@jinja2.pass_context
 def _random(context: Context, items: Any) -> Any:
     if not items:
         return context.environment.undefined("No random item, sequence was empty.")
@@ -212,16 +223,36 @@ def _check_join(context: Context, value: Any, args: tuple[Any, ...], kwargs: dic
     return items
 
 
+def _check_sum(context: Context, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    attribute = kwargs.get("attribute", args[0] if args else None)
+    budget = evaluation_of(context).budget
+    items = list(budget.counted(value))
+    shown = map(make_attrgetter(context.environment, attribute), items) if attribute is not None else items
+    size = sum(len(item) for item in shown if isinstance(item, (list, tuple)))
+    # Adding lists copies the sum so far each time.
+    budget.spend(size // bounds.ITEMS_PER_STEP + size * len(items) // _COPIED_PER_STEP)
+    return items
+
+
 def _check_format(context: Context, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     _check_percent(str(value), kwargs or args)
     return value
 
 
-# Filters whose outcome may be much longer than what they are given → a check that answers the value to filter.
+def _check_wrap(context: Context, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    width = kwargs.get("width", args[0] if args else 79)
+    if isinstance(width, int):
+        evaluation_of(context).budget.spend(len(str(value)) ** 2 // (max(width, 1) * _COPIED_PER_STEP))
+    return value
+
+
+# Filters whose outcome or work may be far larger than what they are given → a check that answers the value to filter.
 _LONG_FILTERS: Final[dict[str, Callable[[Context, Any, tuple[Any, ...], dict[str, Any]], Any]]] = {
     "replace": _check_replace,
     "join": _check_join,
     "format": _check_format,
+    "sum": _check_sum,
+    "wordwrap": _check_wrap,
 }
 
 

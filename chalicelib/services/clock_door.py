@@ -1,4 +1,7 @@
-"""The clock door: every minute, what is due. Executions whose alarm rings are looked after by the executor; here they are only found."""
+"""The clock door: every minute, what is due.
+
+Executions whose alarm rings are looked after by the executor; here they are only found.
+"""
 
 from __future__ import annotations
 

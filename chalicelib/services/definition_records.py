@@ -53,6 +53,7 @@ __all__ = [
     "encode",
     "everyones_list",
     "facts_of",
+    "first_revision",
     "interface_of",
     "own_list",
     "partition_of",
@@ -132,7 +133,7 @@ Content = WorkflowContent | WorkbookContent | ActionContent | EnvironmentContent
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One record. Times are seconds since the epoch; ``revision`` counts its writes."""
+    """One record. Times are seconds since the epoch; ``revision`` grows with every write, from ``first_revision``."""
 
     kind: Kind
     id: str
@@ -154,6 +155,11 @@ class Definition:
     def partition(self) -> str:
         """The partition of its item."""
         return partition_of(self.kind, self.project_id, self.namespace)
+
+
+def first_revision(identifier: str) -> int:
+    """The revision a record begins with: not that of an earlier record of the same name, which has another id."""
+    return 1 + int(identifier[:8], 16)
 
 
 # -- addresses and places in the indexes
@@ -188,7 +194,7 @@ def sort_value(record: Definition, order: Order) -> str:
     """Where a record stands among others in an order; the id makes it unique."""
     if order is Order.NAME:
         return f"{sorted_name(record.name)}\0{record.id}"
-    return f"{int(record.created_at * 1000):015d}#{record.id}"
+    return f"{round(record.created_at * 1000):015d}#{record.id}"
 
 
 def sorted_name(name: str) -> str:
@@ -252,8 +258,8 @@ def encode(record: Definition, payloads: Payloads) -> Item:
         body = _packed({**data, "bulk_digest": digest})
     if len(body) > RECORD_BYTES_MAX:
         raise SizeLimitExceededException(
-            f"The inputs, outputs and tags of '{record.name}' come to {len(body)} bytes; the most is {RECORD_BYTES_MAX}: "
-            "give large defaults when the workflow is started, or keep them in an environment."
+            f"The inputs, outputs and tags of '{record.name}' come to {len(body)} bytes; the most is "
+            f"{RECORD_BYTES_MAX}: give large defaults when the workflow is started, or keep them in an environment."
         )
     return Item(record.partition, record.name, body, record.revision, _places(record))
 

@@ -16,7 +16,7 @@ from chalicelib.engine.plan import Plan
 from chalicelib.errors import NotFoundException
 from chalicelib.lang.graph import WorkflowGraph
 from chalicelib.lang.parser import workflow_from_data
-from chalicelib.limits import PLANS_CACHED_BYTES_MAX, PLANS_CACHED_MAX, RECORD_BYTES_MAX
+from chalicelib.limits import PLANS_CACHED_BYTES_MAX, PLANS_CACHED_MAX, RECORD_BYTES_MAX, SORT_KEY_BYTES_MAX
 from chalicelib.services.definition_records import (
     ADDRESS_KEY,
     Definition,
@@ -24,6 +24,7 @@ from chalicelib.services.definition_records import (
     Order,
     address_partition,
     decode,
+    digest_of,
     everyones_list,
     own_list,
     partition_of,
@@ -31,7 +32,7 @@ from chalicelib.services.definition_records import (
     sort_value,
     sorted_name,
 )
-from chalicelib.services.ports import IndexEntry, Item, Payloads, Put, Table
+from chalicelib.services.ports import IndexEntry, Item, Payloads, Table
 
 _SNAPSHOT_KEY: Final = "spec"
 _IN_ITEM: Final = b"i"
@@ -67,11 +68,13 @@ class DefinitionStore:
 
     def named(self, kind: Kind, project_id: str, namespace: str, name: str) -> Definition | None:
         """What a project has under a name; always fresh, one read."""
-        return self._read((partition_of(kind, project_id, namespace), name)) if _is_possible(name) else None
+        if not _can_be_key(name, namespace):
+            return None
+        return self._read((partition_of(kind, project_id, namespace), name))
 
     def public_named(self, kind: Kind, namespace: str, name: str) -> Definition | None:
         """What some project has published under a name; the oldest, if several have."""
-        if not _is_possible(name):
+        if not _can_be_key(name, namespace):
             return None
         index, value = public_list(kind, Order.NAME)
         first = sorted_name(name) + "\0"
@@ -163,15 +166,22 @@ class DefinitionStore:
 
     # -- snapshots
 
-    def keep_snapshot(self, definition_hash: str, snapshot: bytes) -> None:
-        """Store the data of a workflow's spec under its hash. It never changes and is never removed: executions run on it."""
-        packed = zlib.compress(snapshot)
-        body = _IN_ITEM + packed
-        if len(body) > RECORD_BYTES_MAX:
-            digest = f"snapshot-{definition_hash}"
-            self.payloads.put(digest, packed)
-            body = _IN_PAYLOADS + digest.encode()
-        self.table.write([Put(Item(_snapshot_partition(definition_hash), _SNAPSHOT_KEY, body))])
+    def keep_snapshots(self, snapshots: Iterable[bytes]) -> None:
+        """Store the data of workflows' specs under their hashes, never to be changed or removed: executions need it."""
+        items = []
+        for snapshot in snapshots:
+            definition_hash = digest_of(snapshot)
+            if self._plans.get(definition_hash) is not None:
+                continue
+            packed = zlib.compress(snapshot)
+            body = _IN_ITEM + packed
+            if len(body) > RECORD_BYTES_MAX:
+                digest = f"snapshot-{definition_hash}"
+                self.payloads.put(digest, packed)
+                body = _IN_PAYLOADS + digest.encode()
+            items.append(Item(_snapshot_partition(definition_hash), _SNAPSHOT_KEY, body))
+        if items:
+            self.table.write_bulk(items)
 
     def plan(self, definition_hash: str) -> Plan:
         """The compiled workflow of a snapshot; kept in memory. Raises NotFoundException."""
@@ -225,10 +235,10 @@ def _address_in(item: Item) -> Address:
     return found["partition"], found["key"]
 
 
-def _is_possible(name: str) -> bool:
-    """Whether anything can be called so; what comes from expressions and paths may be no possible key."""
+def _can_be_key(name: str, namespace: str) -> bool:
+    """Whether anything can be stored so: what comes from expressions and from paths may be no possible key."""
     try:
-        return 0 < len(name.encode()) <= 1024
+        return 0 < len(name.encode()) <= SORT_KEY_BYTES_MAX and len(namespace.encode()) <= SORT_KEY_BYTES_MAX
     except UnicodeEncodeError:
         return False
 
@@ -240,7 +250,9 @@ def _split_sort(sort: str) -> tuple[str, str]:
     return sort[:-36], sort[-36:]
 
 
-def _bounds(order: Order, descending: bool, after: Definition | None, name: str | None) -> tuple[str | None, str | None]:
+def _bounds(
+    order: Order, descending: bool, after: Definition | None, name: str | None
+) -> tuple[str | None, str | None]:
     """Where reading an index begins (exclusive) and ends; it begins with all of the marker's ties."""
     start, stop = None, None
     if name is not None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from chalicelib import limits
 from chalicelib.errors import DefinitionError, DSLParsingException, Fault, InvalidModelException
@@ -75,19 +73,18 @@ def drafts_of(kind: Kind, text: str, *, validate: bool = True, options: Options 
 
     Raises DSLParsingException or InvalidModelException, with every fault.
     """
-    match kind:
-        case Kind.WORKFLOW:
-            workflows = parse_workflow_list(text, validate=validate, options=options)
-            texts = definition_texts(text, workflows)
-            drafts = [_workflow(spec, spec.name, texts[spec.name]) for spec in workflows]
-        case Kind.ACTION:
-            actions = parse_action_list(text, validate=validate, options=options)
-            texts = definition_texts(text, actions)
-            drafts = [_action(spec, spec.name, texts[spec.name]) for spec in actions]
-        case Kind.WORKBOOK:
-            drafts = _workbook(text, validate=validate, options=options)
-        case Kind.ENVIRONMENT:
-            raise AssertionError("an environment is no document")
+    if kind is Kind.WORKFLOW:
+        workflows = parse_workflow_list(text, validate=validate, options=options)
+        texts = definition_texts(text, workflows)
+        drafts = [_workflow(spec, spec.name, texts[spec.name]) for spec in workflows]
+    elif kind is Kind.ACTION:
+        actions = parse_action_list(text, validate=validate, options=options)
+        texts = definition_texts(text, actions)
+        drafts = [_action(spec, spec.name, texts[spec.name]) for spec in actions]
+        _check_answer(text, len(drafts))
+    else:
+        assert kind is Kind.WORKBOOK, "an environment is no document"
+        drafts = _workbook(text, validate=validate, options=options)
     if len(drafts) > limits.DEFINITIONS_PER_DOCUMENT_MAX:
         raise InvalidModelException(
             f"A document may define {limits.DEFINITIONS_PER_DOCUMENT_MAX} things, since it is stored as a whole or not "
@@ -96,6 +93,16 @@ def drafts_of(kind: Kind, text: str, *, validate: bool = True, options: Options 
     for draft in drafts:
         check_name(draft.kind, draft.name)
     return drafts
+
+
+def _check_answer(text: str, actions: int) -> None:
+    """Refuse actions that could be stored but not answered: each of them shows the whole text."""
+    characters = len(json.dumps(text)) * actions
+    if actions > 1 and characters > limits.RESPONSE_BYTES_MAX // 2:
+        raise InvalidModelException(
+            f"Each of the {actions} actions keeps this whole text of {len(text)} characters, which makes "
+            f"{characters}; the most is {limits.RESPONSE_BYTES_MAX // 2}: split it."
+        )
 
 
 def judge(kind: Kind, body: bytes, *, options: Options = DEFAULT) -> Verdict:
@@ -115,11 +122,9 @@ def check_name(kind: Kind, name: str) -> None:
     if not name:
         raise InvalidModelException(f"{title} name must not be empty.")
     if len(name) > most:
-        raise InvalidModelException(
-            f"{title} name '{name[:40]}...' has {len(name)} characters; the most is {most}."
-        )
+        raise InvalidModelException(f"{title} name '{name[:40]}...' has {len(name)} characters; the most is {most}.")
     if any("\ud800" <= character <= "\udfff" for character in name):
-        raise InvalidModelException(f"{title} name {ascii(name)} is not text: it has half of a surrogate pair.")
+        raise InvalidModelException(f"{title} name {name!a} is not text: it has half of a surrogate pair.")
 
 
 def _workflow(spec: WorkflowSpec, name: str, text: str, workbook_name: str | None = None) -> Draft:

@@ -1,4 +1,6 @@
-"""Carrying out effects after a commit: actions and timers become messages, other executions are taken along in the same process while there is time.
+"""Carrying out effects after a commit.
+
+Actions and timers become messages; other executions are taken along in the same process while there is time.
 
 Everything here may be repeated, lost or done late: ``reconcile`` derives from the records whatever did not happen.
 """
@@ -54,7 +56,7 @@ class Dispatcher:
     def carry_out(
         self, execution_id: str, outcome: Outcome, *, until: float, carrier: Carrier | None = None
     ) -> Carried | None:
-        """Carry out the effects of a turn and of every turn that follows from them; what there is no time for goes by message.
+        """Carry out the effects of a turn and of every turn that follows; what there is no time for goes by message.
 
         ``until`` is a moment in seconds. Returns the action that the carrier has taken on, if any.
         """
@@ -86,7 +88,7 @@ class Dispatcher:
                     out.append(messages.action_message(execution_id, effect, self._targets))
                 case SetTimer():
                     delay_sec = max(0, math.ceil(effect.due_at - now))
-                    # A timer further away is the alarm's: it wakes the execution in time, and then a message takes over.
+                    # A timer further away is the alarm's: it wakes the execution in time.
                     if delay_sec <= DELAYED_MESSAGE_MAX_SEC:
                         timer = messages.timer_message(
                             execution_id, effect.ordinal, effect.stamp, effect.due_at, delay_sec
@@ -126,7 +128,7 @@ class Dispatcher:
         )
 
     def start_child(self, parent_id: str, ordinal: int, number: int) -> tuple[str, Outcome] | None:
-        """Start the sub-workflow that stands for an action execution; if it exists, bring its result home, if there is one."""
+        """Start the sub-workflow that stands for an action execution; if it exists and has ended, bring its result home."""
         parent = self._turns.header(parent_id)
         action = self._action(parent, ordinal, number) if parent is not None else None
         if parent is None or action is None or action.execution_id is None or action.state.is_completed:
@@ -169,7 +171,10 @@ class Dispatcher:
         )
 
     def begin(self, birth: Birth) -> Outcome:
-        """Create an execution and take its first turn. Raises MistralError where it cannot start, ConflictException if it exists."""
+        """Create an execution and take its first turn.
+
+        Raises MistralError where it cannot start, ConflictException if it exists.
+        """
         loaded = Loaded()
         unborn = _unborn(birth)
         engine = self._turns.engine_for(unborn)

@@ -53,8 +53,8 @@ class EngineService:
     def start(self, request: StartRequest) -> WorkflowExecution:
         """Start an execution and take its first turn.
 
-        A chosen id that exists already gives the existing execution, and nothing is started. Raises NotFoundException for an unknown workflow,
-        InputException, EvaluationException, WorkflowException for what cannot be started.
+        A chosen id that exists already gives the existing execution, and nothing is started.
+        Raises NotFoundException for an unknown workflow, InputException, EvaluationException, WorkflowException for what cannot be started.
         """
         chosen = request.execution_id
         execution_id = partition_of(chosen) if chosen else execution_id_from(self._entropy.token())
@@ -70,7 +70,9 @@ class EngineService:
             params=request.params,
             public_id=chosen or "",
             description=request.description,
-            environment=self._definitions.environment(request.project_id, env) if isinstance(env, str) and env else None,
+            environment=self._definitions.environment(request.project_id, env)
+            if isinstance(env, str) and env
+            else None,
             security=request.security,
         )
         try:
@@ -158,7 +160,7 @@ class EngineService:
                 self.dispatcher.carry_out(told[0], told[1], until=until)
 
     def _follow_parent(self, header: WorkflowExecution, until: float) -> None:
-        """A sub-workflow looks whether its parent has been cancelled, paused or left behind by a rerun without its noticing."""
+        """A sub-workflow looks whether its parent was cancelled, paused or left behind by a rerun without its noticing."""
         if header.parent is None:
             return
         parent = self.turns.header(header.parent.execution_id)
@@ -180,4 +182,3 @@ class EngineService:
 
 def _has_paused_task(header: WorkflowExecution) -> bool:
     return any(task.state is State.PAUSED for task in header.frontier.values())
-

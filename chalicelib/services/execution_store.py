@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from chalicelib.engine import codec
-from chalicelib.engine.draft import Loaded
+from chalicelib.engine.draft import Loaded, effective_actions
 from chalicelib.engine.needs import (
     Need,
     NeedAllTasks,
@@ -24,7 +24,6 @@ from chalicelib.engine.needs import (
 )
 from chalicelib.engine.records import ActionExecution, PayloadRef, TaskExecution, ValueRef, WorkflowExecution
 from chalicelib.engine.sealing import (
-
     HEADER_KEY,
     TASK_PREFIX,
     Transition,
@@ -34,7 +33,7 @@ from chalicelib.engine.sealing import (
     payload_value,
     task_key,
 )
-from chalicelib.errors import NotFoundException
+from chalicelib.errors import ConflictException, NotFoundException
 from chalicelib.limits import RECORD_BYTES_MAX
 from chalicelib.services.ports import (
     INDEX_ALARM,
@@ -108,7 +107,11 @@ class ExecutionStore:
         for digest, data in transition.payloads.items():
             self.payloads.put(digest, data)
         if transition.bulk:
-            self.table.write_bulk(Item(header.id, key, self._body_in(body)) for key, body in transition.bulk.items())
+            self.table.write_bulk(
+                Item(header.id, key, self._body_in(body), revision=1) for key, body in transition.bulk.items()
+            )
+        for key, (body, expected) in transition.singles.items():
+            self._write_single(header.id, key, body, expected)
         writes: list[Write] = [
             Put(
                 Item(
@@ -123,6 +126,29 @@ class ExecutionStore:
         ]
         writes += [Put(Item(header.id, key, self._body_in(body))) for key, body in transition.records.items()]
         self.table.write(writes)
+
+    def _write_single(self, execution_id: str, key: str, body: bytes, expected: int) -> None:
+        """Write one item's record. One that a lost turn left behind, and nobody finished, is taken over."""
+        stored = self._body_in(body)
+        try:
+            self.table.write([Put(Item(execution_id, key, stored, revision=expected + 1), expected=expected)])
+            return
+        except ConflictException:
+            if expected:
+                raise
+        left = self.table.get(execution_id, [key]).get(key)
+        if left is None or codec.unpack_action(self._body_out(left)).state.is_completed:
+            raise ConflictException(f"Item {key} of execution {execution_id} was finished elsewhere.")
+        self.table.write([Put(Item(execution_id, key, stored, revision=left.revision + 1), expected=left.revision)])
+
+    def write_item(self, execution_id: str, ordinal: int, action: ActionExecution) -> ActionExecution:
+        """Write an item's record in place of the revision that it was read with. Raises ConflictException."""
+        stored = replace(action, revision=action.revision + 1)
+        self._write_single(execution_id, item_key(ordinal, action.number), codec.pack_action(stored), action.revision)
+        return stored
+
+    def _action_of(self, item: Item) -> ActionExecution:
+        return replace(codec.unpack_action(self._body_out(item)), revision=item.revision)
 
     def _body_in(self, body: bytes) -> bytes:
         """A body too large for an item goes where large values go, whatever it is."""
@@ -191,9 +217,7 @@ class ExecutionStore:
         return others
 
     def _load_page(self, execution_id: str, loaded: Loaded, ordinal: int) -> None:
-        items = self.table.query(
-            execution_id, start=TASK_PREFIX, end=task_key(ordinal), descending=True, limit=1
-        )
+        items = self.table.query(execution_id, start=TASK_PREFIX, end=task_key(ordinal), descending=True, limit=1)
         if items:
             self._take_page(loaded, items[0])
         if ordinal not in loaded.tasks:
@@ -214,7 +238,7 @@ class ExecutionStore:
     def _load_items(self, execution_id: str, loaded: Loaded, ordinal: int) -> None:
         known = loaded.items.setdefault(ordinal, {})
         for item in self.table.query(execution_id, prefix=items_prefix(ordinal)):
-            action = codec.unpack_action(self._body_out(item))
+            action = self._action_of(item)
             known.setdefault(action.number, action)
         loaded.all_items.add(ordinal)
 
@@ -230,7 +254,7 @@ class ExecutionStore:
                 case NeedValue():
                     loaded.values[need.key] = codec.unpack_value(body)
                 case NeedItem():
-                    loaded.items.setdefault(need.ordinal, {})[need.number] = codec.unpack_action(body)
+                    loaded.items.setdefault(need.ordinal, {})[need.number] = self._action_of(found[key])
                 case _:
                     raise AssertionError(need)
 
@@ -240,13 +264,14 @@ class ExecutionStore:
         """Every task execution, finished or not, in order of creation."""
         loaded = Loaded()
         self._load_pages(header.id, loaded)
-        known = {**loaded.tasks, **header.frontier}
+        known = {**loaded.tasks, **header.tail, **header.frontier}
         return [known[ordinal] for ordinal in sorted(known)]
 
     def task(self, header: WorkflowExecution, ordinal: int) -> TaskExecution | None:
         """One task execution; ``None`` if there is none with this ordinal."""
-        if ordinal in header.frontier:
-            return header.frontier[ordinal]
+        here = header.frontier.get(ordinal) or header.tail.get(ordinal)
+        if here is not None:
+            return here
         if not 0 < ordinal < header.next_ordinal:
             return None
         loaded = Loaded()
@@ -261,15 +286,17 @@ class ExecutionStore:
         if not task.has_items:
             return sorted(task.actions, key=lambda action: action.number)
         items = self.table.query(header.id, prefix=items_prefix(task.ordinal))
-        return [codec.unpack_action(self._body_out(item)) for item in items]
+        return effective_actions(task, [self._action_of(item) for item in items])
 
-    def action(self, header: WorkflowExecution, task: TaskExecution, number: int) -> ActionExecution | None:
-        """One action execution of a task."""
+    def action(
+        self, header: WorkflowExecution, task: TaskExecution, number: int, *, is_fresh: bool = True
+    ) -> ActionExecution | None:
+        """One action execution of a task; of an item, perhaps as it was a moment ago if it need not be fresh."""
         if not task.has_items:
             return next((action for action in task.actions if action.number == number), None)
         key = item_key(task.ordinal, number)
-        item = self.table.get(header.id, [key]).get(key)
-        return None if item is None else codec.unpack_action(self._body_out(item))
+        item = self.table.get(header.id, [key], consistent=is_fresh).get(key)
+        return None if item is None else self._action_of(item)
 
     def value(self, execution_id: str, value: Json) -> Json:
         """The data behind a value that may be a reference, or an object of which members may be."""
@@ -287,12 +314,10 @@ class ExecutionStore:
     # -- deleting
 
     def delete(self, header: WorkflowExecution) -> None:
-        """Remove every record of one execution, its header last, so that an interrupted deletion can be found and repeated."""
+        """Remove every record of one execution, its header last, so that an interrupted deletion can be repeated."""
         while items := self.table.query(header.id, limit=500):
             rest = [(item.partition, item.key) for item in items if item.key != HEADER_KEY]
             if not rest:
                 break
             self.table.write_bulk([], rest)
         self.table.write_bulk([], [(header.id, HEADER_KEY)])
-
-

@@ -1,17 +1,18 @@
 """The executor: claim an action, run it, take its result into the next turn, and carry on with what that turn releases.
 
-An SQS message is a thread of work. It is deleted only when the chain that it carried has stopped; if the Lambda dies in the middle, the
-message comes again and goes on where the records say.
+An SQS message is a thread of work. It is deleted only when the chain that it carried has stopped; if the Lambda dies
+in the middle, the message comes again and goes on where the records say.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from chalicelib.actions.registry import ActionContext, AwsSettings, EgressPolicy, Registry, perform
@@ -30,7 +31,7 @@ from chalicelib.vocabulary import JsonObject, Result, State
 
 _LOG: Final = logging.getLogger("mistral.executor")
 _CLAIM_PREFIX: Final = "claim#"
-# Time that an executor keeps for the turn after an action, and what it expects of an action that says nothing of itself.
+# Time that an executor keeps for the turn after an action, and what it expects of an action that says nothing.
 _TURN_RESERVE_SEC: Final = 5.0
 _USUAL_ACTION_SEC: Final = 60.0
 # A message that was received so often has killed its Lambda each time.
@@ -112,7 +113,10 @@ class Executor:
         return True
 
     def handle(self, body: JsonObject, thread: Thread, receives: int = 1) -> None:
-        """Work on one message. Raises LeaveMessage to have it come again, KeyError and ValueError for one that makes no sense."""
+        """Work on one message.
+
+        Raises LeaveMessage to have it come again, KeyError and ValueError for one that makes no sense.
+        """
         execution_id = body["x"]
         until = thread.deadline - _TURN_RESERVE_SEC
         match body["kind"]:
@@ -155,19 +159,25 @@ class Executor:
     # -- actions
 
     def _action(self, execution_id: str, ordinal: int, number: int, thread: Thread, receives: int) -> None:
-        header = self._store.header(execution_id)
-        if header is None:
+        found = self._engine.turns.look_up(execution_id, ordinal, number)
+        if found is None:
             return
-        task = header.frontier.get(ordinal)
-        action = self._store.action(header, task, number) if task is not None else None
+        header, task, action = found
+        if task is not None and action is not None and action.result is not None and task.has_items:
+            # The item's record was written, and its process died before the header counted it.
+            event = ActionCompleted(ordinal, number, action.result)
+            until = thread.deadline - _TURN_RESERVE_SEC
+            self._carry_on(self._engine.proceed(execution_id, event, until=until, carrier=thread), thread)
+            return
         if task is None or action is None or action.state is not State.RUNNING:
             # The chain went on without this message, or died further on: whatever is owed is found in the records.
             if receives > 1:
                 self._carry_on(
-                    self._engine.reconcile(execution_id, until=thread.deadline - _TURN_RESERVE_SEC, carrier=thread), thread
+                    self._engine.reconcile(execution_id, until=thread.deadline - _TURN_RESERVE_SEC, carrier=thread),
+                    thread,
                 )
             return
-        if action.claim is not None:
+        if action.claim is not None and not task.has_items:
             self._claimed_in_header(header, ordinal, action, thread)
             return
         if self._may_run(header, ordinal, action, thread, receives):
@@ -189,7 +199,9 @@ class Executor:
     def _may_run(
         self, header: WorkflowExecution, ordinal: int, action: ActionExecution, thread: Thread, receives: int
     ) -> bool:
-        """Claim an action by its own item: so one without safe-rerun never runs twice."""
+        """Claim an action by its own record: so one without safe-rerun never runs twice."""
+        if action.revision:
+            return self._may_run_item(header, ordinal, action, thread, receives)
         key = f"{_CLAIM_PREFIX}{ordinal:05x}#{action.number:05x}"
         claim = Claim(thread.claimer, round(thread.deadline, 3))
         body = json.dumps([claim.claimer, claim.deadline]).encode()
@@ -212,6 +224,27 @@ class Executor:
             return self._take_over(header, key, body, item.revision)
         self._fail(header, ordinal, action, thread)
         return False
+
+    def _may_run_item(
+        self, header: WorkflowExecution, ordinal: int, action: ActionExecution, thread: Thread, receives: int
+    ) -> bool:
+        """As ``_may_run`` for an item, whose claim stands in its record."""
+        claim = action.claim
+        if claim is not None:
+            if claim.deadline > self._clock.now():
+                if claim.claimer == thread.claimer:
+                    raise LeaveMessage
+                return False
+            if not action.safe_rerun or receives >= _RECEIVES_MAX:
+                self._fail(header, ordinal, action, thread)
+                return False
+        claimed = replace(action, claim=Claim(thread.claimer, round(thread.deadline, 3)))
+        try:
+            self._engine.turns.claim_item(header.id, ordinal, claimed)
+        except ConflictException:
+            # Someone was faster, or what was read was stale: the record says which when the message comes again.
+            raise LeaveMessage from None
+        return True
 
     def _take_over(self, header: WorkflowExecution, key: str, body: bytes, revision: int) -> bool:
         try:
@@ -246,7 +279,7 @@ class Executor:
     def _run_chain(
         self, carried: Carried, header: WorkflowExecution, task: TaskExecution, action: ActionExecution, thread: Thread
     ) -> None:
-        """Run an action, take its result home, and go on with the action that this released, until there is none to carry."""
+        """Run an action, take its result home, and go on with an action that this released, until there is none."""
         until = thread.deadline - _TURN_RESERVE_SEC
         while True:
             result = self._run(header, task, action, thread)
@@ -261,7 +294,7 @@ class Executor:
             next_task = latest.frontier.get(following.effect.ordinal) if latest is not None else None
             next_action = None
             if latest is not None and next_task is not None:
-                next_action = self._store.action(latest, next_task, following.effect.number)
+                next_action = self._engine.turns.known_action(latest, next_task, following.effect.number)
             if latest is None or next_task is None or next_action is None:
                 return
             carried, header, task, action = following, latest, next_task, next_action
@@ -303,6 +336,11 @@ class Executor:
 
     def _mark_started(self, header: WorkflowExecution, task: TaskExecution, action: ActionExecution) -> None:
         """An asynchronous action has been started: whoever finds its claim knows that it is not to be started again."""
+        if action.revision:
+            current = self._store.action(header, task, action.number)
+            if current is not None and not current.state.is_completed:
+                self._store.write_item(header.id, task.ordinal, replace(current, claim=Claim("started", math.inf)))
+            return
         key = f"{_CLAIM_PREFIX}{task.ordinal:05x}#{action.number:05x}"
         body = json.dumps(["started", None]).encode()
         self._store.table.write_bulk([Item(header.id, key, body, revision=2)])
@@ -321,4 +359,3 @@ def _within(limit_sec: float, act: Any) -> Result:
         return Result(error=f"The action raised an exception [msg='Timeout after {limit_sec:g} seconds']")
     finally:
         pool.shutdown(wait=False)
-

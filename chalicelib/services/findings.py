@@ -1,4 +1,4 @@
-"""What the shell finds for a decision outside its own execution: definitions, the root's environment, other executions."""
+"""What the shell finds for a decision outside its own execution: definitions, environments, other executions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from chalicelib.actions.registry import Registry
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.identity import partition_of
 from chalicelib.engine.moment import Moment, timestamp
-from chalicelib.engine.needs import MissingData, Need, NeedAction, NeedExecutions, NeedRootEnvironment, NeedTasks, NeedWorkflow
+from chalicelib.engine.needs import (
+    MissingData,
+    Need,
+    NeedAction,
+    NeedExecutions,
+    NeedRootEnvironment,
+    NeedTasks,
+    NeedWorkflow,
+)
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.engine.world import Engine, ExecutionWorld
 from chalicelib.expressions.evaluator import Options

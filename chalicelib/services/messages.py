@@ -1,4 +1,7 @@
-"""Messages between doors: ids and small facts only. What a message is about is read from the records when it arrives."""
+"""Messages between doors: ids and small facts only.
+
+What a message is about is read from the records when it arrives.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """What this process knows of executions it is working on: the last committed header, and records loaded so far.
 
-A session may be stale; committing on condition of the header's revision shows it. Records other than the header never change without it.
+A session may be stale; committing on condition of the header's revision shows it. Records other than the header never
+change without it.
 """
 
 from __future__ import annotations
@@ -75,6 +76,11 @@ class Sessions:
             self._sessions.move_to_end(execution_id)
             while len(self._sessions) > self._capacity:
                 self._sessions.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget every session."""
+        with self._lock:
+            self._sessions.clear()
 
     def drop(self, execution_id: str) -> None:
         """Forget a session that proved stale."""

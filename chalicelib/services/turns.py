@@ -1,7 +1,8 @@
-"""The turn: load, decide, run what is pure, decide again until quiet, save in one transaction; a lost race decides again.
+"""The turn: load, decide, run what is pure, decide again until quiet, save in one transaction.
 
-Events of one execution that meet in this process are decided in one turn: each caller leaves its event, and whoever holds the execution takes
-them all. A result that keeps losing its race to other processes is parked in an item of its own first, so that whoever wins takes it along.
+A lost race decides again. Events of one execution that meet in this process are decided in one turn: each caller leaves
+its event, and whoever holds the execution takes them all. A result that keeps losing its race to other processes is
+parked in an item of its own first, so that whoever wins takes it along.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Carrier(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of an event: the header after its turn, the effects still to be carried out, and the action that the caller carries on with."""
+    """What became of an event: the header after its turn, effects to be carried out, an action to be carried on with."""
 
     header: WorkflowExecution
     effects: tuple[Effect, ...] = ()
@@ -121,7 +122,10 @@ class Turns:
     # -- the way in
 
     def submit(self, execution_id: str, event: Event, carrier: Carrier | None = None) -> Outcome:
-        """Apply one event. Raises NotFoundException, the MistralError of a refused request, ConflictException after too many lost races."""
+        """Apply one event.
+
+        Raises NotFoundException, the MistralError of a refused request, ConflictException after too many lost races.
+        """
         submission = _Submission(event, carrier)
         desk = self._sit_down(execution_id, submission)
         try:
@@ -168,6 +172,41 @@ class Turns:
         """The header as it is stored now."""
         return self.store.header(execution_id)
 
+    def forget(self) -> None:
+        """Forget all executions, as a process does that has not worked on any of them."""
+        self._sessions.clear()
+
+    def look_up(
+        self, execution_id: str, ordinal: int, number: int
+    ) -> tuple[WorkflowExecution, TaskExecution | None, ActionExecution | None] | None:
+        """An action of an unfinished task as it is stored now; what is read is kept for the turn that follows."""
+        header = self.store.header(execution_id)
+        if header is None:
+            return None
+        session = self._sessions.get(execution_id)
+        if session is None or session.header.revision < header.revision:
+            session = Session(header)
+            self._sessions.put(execution_id, session)
+        task = header.frontier.get(ordinal)
+        # A stale item costs a lost condition when it is claimed, and the message comes again: half the price of a fresh one.
+        action = self.store.action(header, task, number, is_fresh=False) if task is not None else None
+        if task is not None and task.has_items and action is not None:
+            session.loaded.items.setdefault(ordinal, {})[number] = action
+        return header, task, action
+
+    def known_action(self, header: WorkflowExecution, task: TaskExecution, number: int) -> ActionExecution | None:
+        """An action of an unfinished task, from what this process knows if it can be."""
+        session = self._sessions.get(header.id)
+        known = session.loaded.items.get(task.ordinal, {}).get(number) if session is not None else None
+        return known or self.store.action(header, task, number)
+
+    def claim_item(self, execution_id: str, ordinal: int, action: ActionExecution) -> None:
+        """Write an item's record with its new claim. Raises ConflictException."""
+        written = self.store.write_item(execution_id, ordinal, action)
+        session = self._sessions.get(execution_id)
+        if session is not None:
+            session.loaded.items.setdefault(ordinal, {})[action.number] = written
+
     def latest(self, execution_id: str) -> WorkflowExecution | None:
         """The header as this process last committed or saw it."""
         session = self._sessions.get(execution_id)
@@ -205,7 +244,9 @@ class Turns:
                     raise
                 return
         for submission in batch:
-            submission.error = submission.error or ConflictException(f"Execution {execution_id} is too busy; try again.")
+            submission.error = submission.error or ConflictException(
+                f"Execution {execution_id} is too busy; try again."
+            )
 
     def _session(self, execution_id: str, *, is_fresh: bool) -> Session:
         session = None if is_fresh else self._sessions.get(execution_id)
@@ -355,9 +396,11 @@ class Turns:
             if not isinstance(effect, RunAction) or effect.is_pure or effect.target is not None:
                 continue
             task = draft.frontier.get(effect.ordinal)
-            if task is None or task.has_items:
+            if task is None:
                 continue
             action = draft.action(task, effect.number)
+            if task.has_items and (action is None or action.revision):
+                continue
             if action is None or not action.is_sync or action.state is not State.RUNNING:
                 continue
             claim = submission.carrier.claim_for(effect)

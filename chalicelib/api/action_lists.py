@@ -1,0 +1,113 @@
+"""The list of all actions: ad-hoc, built in and plugged in, then the generated ``aws.*``.
+
+Those are some twenty thousand, and reading them all takes longer than a request may. So they always come last, in the
+order of their names, whatever the others are sorted by: a list begins with what it would be on Mistral. Without
+``limit`` all others are listed, and as many of these as make a thousand; the link ``next`` leads on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from chalicelib import limits
+from chalicelib.actions.action import ActionSummary
+from chalicelib.actions.registry import AWS_PREFIX, Registry
+from chalicelib.api.definition_lists import access_of, all_definitions, exact_name
+from chalicelib.api.definition_rows import ACTIONS, registered_row, row_of, shown_action
+from chalicelib.api.http import Call
+from chalicelib.api.listing import ListQuery, collection, in_order, list_query
+from chalicelib.errors import NotFoundException
+from chalicelib.services.definition_records import Kind
+from chalicelib.services.definitions import Definitions
+from chalicelib.vocabulary import JsonObject
+
+# Of a generated action everything but these two is known without reading the model of its service.
+_IN_MODEL: Final = ("input", "description")
+_READ_MIN: Final = 20
+_READ_MAX: Final = 200
+
+
+def list_actions(definitions: Definitions, registry: Registry, call: Call) -> JsonObject:
+    """The answer to a list of actions. Raises InputException, NotFoundException for an unknown marker."""
+    query = list_query(call, ACTIONS, defaults={"namespace": ""}, bounded=False)
+    rows, generated_marker = _others(definitions, registry, call, query)
+    if query.limit is not None and len(rows) >= query.limit:
+        return collection(query, rows[: query.limit], more=True)
+    room = (limits.LIST_ITEMS_MAX if query.limit is None else query.limit) - len(rows)
+    if room <= 0:
+        return collection(query, rows, more=True)
+    generated, last = _generated(registry, query, generated_marker, room)
+    return collection(query, rows + generated, more=last is not None, last=last)
+
+
+def _others(
+    definitions: Definitions, registry: Registry, call: Call, query: ListQuery
+) -> tuple[list[JsonObject], str | None]:
+    """All rows behind the marker that are not generated, and the marker if it is a generated action."""
+    everything = [row_of(record) for record in all_definitions(definitions, Kind.ACTION, access_of(call), query)]
+    everything += [registered_row(summary) for summary in registry.hand_made()]
+    ordered = [dict(row) for row in in_order(query.sort, everything)]
+    if query.marker is not None:
+        places = [at for at, row in enumerate(ordered) if query.marker in (row["id"], row["name"])]
+        if places:
+            ordered = ordered[places[-1] + 1 :]
+        elif query.marker.startswith(AWS_PREFIX) and registry.find(query.marker) is not None:
+            return [], query.marker
+        else:
+            raise NotFoundException(f"Action not found [name={query.marker}]; a marker is the name or id of an action.")
+    return [shown_action(row) for row in ordered if query.matches(row)], None
+
+
+def _generated(
+    registry: Registry, query: ListQuery, after: str | None, room: int
+) -> tuple[list[JsonObject], str | None]:
+    """Up to ``room`` rows behind a name, and from where to go on, unless all have been looked at."""
+    rows: list[JsonObject] = []
+    walk = islice(_walk(registry, query, after, room), limits.AWS_ACTIONS_LISTED_MAX)
+    for looked_at, summary in enumerate(walk, start=1):
+        row = registered_row(summary)
+        if query.matches(row):
+            rows.append(shown_action(row))
+        if len(rows) == room or looked_at == limits.AWS_ACTIONS_LISTED_MAX:
+            return rows, summary.name
+    return rows, None
+
+
+def _walk(registry: Registry, query: ListQuery, after: str | None, room: int) -> Iterator[ActionSummary]:
+    """The generated actions behind a name, as far as their names can match, read when they are asked for."""
+    if not _may_match(query, "", but=("name", "id")):
+        return
+    if query.sort[0].name == "name" and query.sort[0].descending:
+        yield from _walk_back(registry, query, after)
+        return
+    prefix = exact_name(query) or AWS_PREFIX
+    count = min(max(room, _READ_MIN), _READ_MAX)
+    while prefix.startswith(AWS_PREFIX):
+        page = registry.page(after=after, limit=count, prefix=prefix, matches=lambda name: _may_match(query, name))
+        yield from page
+        if len(page) < count:
+            return
+        after = page[-1].name
+
+
+def _walk_back(registry: Registry, query: ListQuery, before: str | None) -> Iterator[ActionSummary]:
+    names: list[str] = []
+
+    def note(name: str) -> bool:
+        names.append(name)
+        return False
+
+    registry.page(prefix=AWS_PREFIX, matches=note)
+    for name in reversed(names):
+        if (before is None or name < before) and _may_match(query, name):
+            found = registry.find(name)
+            if found is not None:
+                yield ActionSummary.of(found)
+
+
+def _may_match(query: ListQuery, name: str, but: tuple[str, ...] = ()) -> bool:
+    """Whether an action of this name can pass the filters, as far as is known without its model."""
+    row = registered_row(ActionSummary(name, "", ""))
+    return all(one.matches(row) for one in query.filters if one.name not in (*_IN_MODEL, *but))

@@ -1,0 +1,342 @@
+"""Actions that run on their own, without a workflow: ``POST /v2/action_executions`` and what follows from it.
+
+One is run at once, or stored in a partition of its own and run by an executor. Its id is an address like any other, of
+the task with ordinal 0, which does not exist: so ids tell these action executions from those of tasks.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from chalicelib.actions.registry import Action, ActionContext, AwsSettings, EgressPolicy, Registry, perform
+from chalicelib.engine import codec
+from chalicelib.engine.decider import executor_died
+from chalicelib.engine.identity import Kind, action_id, address_of, execution_id_from
+from chalicelib.engine.invocations import check_input, with_defaults
+from chalicelib.engine.moment import Moment
+from chalicelib.engine.records import ActionExecution, Claim, Invocation
+from chalicelib.engine.sizes import check_size
+from chalicelib.errors import (
+    ConflictException,
+    InputException,
+    InvalidActionException,
+    InvalidResultException,
+    NotFoundException,
+)
+from chalicelib.expressions import evaluator
+from chalicelib.expressions.options import DEFAULT, Options
+from chalicelib.lang.specs import ActionSpec
+from chalicelib.limits import EXECUTOR_LONG_TIMEOUT_SEC, EXECUTOR_TIMEOUT_SEC, FIELD_BYTES_MAX
+from chalicelib.services import messages
+from chalicelib.services.definitions import Definitions
+from chalicelib.services.detached import DetachedWorld
+from chalicelib.services.execution_store import sort_of
+from chalicelib.services.ports import (
+    INDEX_LISTING,
+    Clock,
+    Delete,
+    Entropy,
+    IndexKey,
+    Item,
+    Message,
+    Put,
+    Queue,
+    Table,
+)
+from chalicelib.vocabulary import Json, JsonObject, Result, State
+
+_LOG: Final = logging.getLogger("mistral.action_runs")
+RECORD_KEY: Final = "action"
+# An action that is run while a client waits must end before API Gateway loses patience.
+INLINE_TIMEOUT_SEC: Final = 25.0
+_TURN_RESERVE_SEC: Final = 10.0
+_CHAIN_LINKS_MAX: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """An action to run. ``save_result`` keeps it for later reading, ``run_sync`` waits for its result."""
+
+    project_id: str
+    name: str
+    input: JsonObject = field(default_factory=dict)
+    namespace: str = ""
+    description: str = ""
+    run_sync: bool = False
+    save_result: bool = False
+    target: str | None = None
+    timeout_sec: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRun:
+    """An action execution without a task. ``id`` is ``None`` for one that was run and not stored."""
+
+    id: str | None
+    project_id: str
+    action: ActionExecution
+    namespace: str = ""
+    description: str = ""
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """What a name and an input come to: the runnable action, its input, and the ad-hoc actions around it."""
+
+    runnable: Action
+    input: JsonObject
+    chain: tuple[ActionSpec, ...] = ()
+
+
+class ActionRuns:
+    """Runs actions on their own, and keeps those that are to be kept."""
+
+    def __init__(  # noqa: PLR0917 - the world, in the order of the ports
+        self,
+        table: Table,
+        definitions: Definitions,
+        registry: Registry,
+        queue: Queue,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        egress: EgressPolicy,
+        aws: AwsSettings,
+        expressions: Options = DEFAULT,
+        field_bytes_max: int = FIELD_BYTES_MAX,
+    ) -> None:
+        self._table = table
+        self._definitions = definitions
+        self._registry = registry
+        self._queue = queue
+        self._clock = clock
+        self._entropy = entropy
+        self._egress = egress
+        self._aws = aws
+        self._expressions = expressions
+        self._field_bytes_max = field_bytes_max
+
+    # -- starting
+
+    def start(self, request: RunRequest) -> ActionRun:
+        """Run an action now, or store it and have it run.
+
+        Raises InvalidActionException, InputException, EvaluationException, SizeLimitExceededException.
+        """
+        check_size(request.input, "input", self._field_bytes_max)
+        resolved = self._resolve(request.project_id, request.name, request.namespace, request.input)
+        is_sync = resolved.runnable.is_sync
+        if request.run_sync and not is_sync:
+            raise InputException("Action does not support synchronous execution.")
+        now = self._clock.now()
+        action = ActionExecution(
+            number=0,
+            name=request.name,
+            state=State.RUNNING,
+            created_at=now,
+            updated_at=now,
+            input=request.input,
+            is_sync=is_sync,
+            base=Invocation(resolved.runnable.name, resolved.input) if resolved.chain else None,
+            target=request.target,
+            timeout_sec=request.timeout_sec,
+        )
+        run = ActionRun(None, request.project_id, action, request.namespace, request.description)
+        if not request.run_sync and (request.save_result or not is_sync):
+            return self._schedule(replace(run, id=self._new_id()))
+        if request.save_result:
+            run = replace(run, id=self._new_id())
+        result = self._perform(run, resolved, INLINE_TIMEOUT_SEC)
+        run = replace(run, action=replace(action, state=result.state, result=result, updated_at=self._clock.now()))
+        if request.save_result:
+            self._save(run)
+        return run
+
+    def _new_id(self) -> str:
+        return action_id(execution_id_from(self._entropy.token()), 0, 0)
+
+    def _schedule(self, run: ActionRun) -> ActionRun:
+        run = self._save(run)
+        action = run.action
+        is_long = action.timeout_sec is not None and action.timeout_sec > EXECUTOR_TIMEOUT_SEC - _TURN_RESERVE_SEC
+        queue = action.target or (messages.TASKS_LONG if is_long else messages.TASKS)
+        try:
+            self._queue.send([Message({"kind": messages.AD_HOC, "x": run.id}, queue=queue)])
+        except ValueError as error:
+            assert run.id is not None
+            self._table.write([Delete(run.id, RECORD_KEY)])
+            raise InputException(f"The action cannot be sent to the target {action.target}: {error}") from error
+        return run
+
+    def _resolve(self, project_id: str, name: str, namespace: str, value: JsonObject) -> _Resolved:
+        """Follow an ad-hoc action to its base; its expressions see the action's own input, and no execution."""
+        chain: list[ActionSpec] = []
+        sought = name
+        while (found := self._definitions.find_action(project_id, sought, namespace)) is not None:
+            if len(chain) >= _CHAIN_LINKS_MAX or any(link is found or link.name == found.name for link in chain):
+                raise InvalidActionException(f"Found a cycle in an ad-hoc action chain [action_name={sought}]")
+            check_input(sought, "AdHocAction", found.input, value, error=InvalidActionException)
+            chain.append(found)
+            value = self._evaluate(dict(found.base_input), with_defaults(found.input, value))
+            sought = found.base
+        runnable = self._registry.find(sought)
+        if runnable is None:
+            likely = self._registry.names_like(sought)
+            hint = f"; did you mean {', '.join(likely)}?" if likely else ""
+            raise InvalidActionException(f"Failed to find action [action_name={sought}]{hint}")
+        runnable.check(value)
+        runnable.check_values(value)
+        return _Resolved(runnable, value, tuple(chain))
+
+    def _evaluate(self, data: Json, context: Json) -> Json:
+        world = DetachedWorld(Moment(self._clock.now(), self._entropy.token().hex()))
+        return evaluator.evaluate(data, context, world, self._expressions)
+
+    # -- running
+
+    def run(self, identifier: str) -> None:
+        """Run a stored action; for the executor. What has been run already is not run again.
+
+        Raises ConflictException while another executor may still be at it: the message is to come again.
+        """
+        run = self.find(identifier)
+        if run is None or run.action.state.is_completed:
+            return
+        if run.action.claim is not None:
+            self._look_after(run, run.action.claim)
+            return
+        limit_sec = self._limit_sec(run.action)
+        claim = Claim("executor", round(self._clock.now() + limit_sec + _TURN_RESERVE_SEC, 3))
+        run = self._save(replace(run, action=replace(run.action, claim=claim)))
+        try:
+            resolved = self._resolve(run.project_id, run.action.name, run.namespace, run.action.input)
+        except (InvalidActionException, InputException) as error:
+            self.complete(run, Result(error=error.message))
+            return
+        result = self._perform(run, resolved, limit_sec)
+        # Only a failure to start ends an asynchronous action here; its result comes through the API.
+        if resolved.runnable.is_sync or result.state is not State.SUCCESS:
+            self._finish(identifier, result)
+
+    def _look_after(self, run: ActionRun, claim: Claim) -> None:
+        if not run.action.is_sync:
+            return
+        if claim.deadline > self._clock.now():
+            raise ConflictException(f"The action execution {run.id} is being run by another executor.")
+        self.complete(run, Result(error=executor_died(run.action.name)))
+
+    def _limit_sec(self, action: ActionExecution) -> float:
+        usual = EXECUTOR_TIMEOUT_SEC - _TURN_RESERVE_SEC
+        longest = EXECUTOR_LONG_TIMEOUT_SEC - _TURN_RESERVE_SEC
+        return usual if action.timeout_sec is None else min(longest, action.timeout_sec)
+
+    def _finish(self, identifier: str, result: Result) -> None:
+        """Keep the result, unless someone has completed the action in the meantime."""
+        run = self.find(identifier)
+        if run is not None and not run.action.state.is_completed:
+            self.complete(run, result)
+
+    def _perform(self, run: ActionRun, resolved: _Resolved, limit_sec: float) -> Result:
+        timeout_sec = run.action.timeout_sec
+        limit_sec = limit_sec if timeout_sec is None else min(limit_sec, timeout_sec)
+        context = ActionContext(
+            action_execution_id=run.id,
+            callback_url=f"/v2/action_executions/{run.id}" if run.id else None,
+            project_id=run.project_id,
+            deadline_sec=limit_sec,
+            egress=self._egress,
+            aws=self._aws,
+        )
+        result = within(limit_sec, lambda: perform(resolved.runnable, resolved.input, context))
+        if result.state is not State.SUCCESS:
+            return result
+        return self._transformed(resolved, result)
+
+    def _transformed(self, resolved: _Resolved, result: Result) -> Result:
+        data = result.data
+        try:
+            for spec in reversed(resolved.chain):
+                if spec.output is not None:
+                    data = self._evaluate(spec.output, data)
+            check_size(data, "output", self._field_bytes_max)
+        except Exception as error:  # noqa: BLE001 - whatever the output's expressions do, the action has run
+            return Result(error=f"The output of the action cannot be made: {error}")
+        return Result(data=data)
+
+    # -- reading and changing
+
+    def find(self, identifier: str) -> ActionRun | None:
+        """A stored one, whatever its project; ``None`` if there is none."""
+        address = address_of(identifier)
+        if address is None or address.kind is not Kind.ACTION or address.ordinal != 0:
+            return None
+        item = self._table.get(identifier, [RECORD_KEY]).get(RECORD_KEY)
+        return None if item is None else _unpack(item)
+
+    def newest(self, project_id: str, limit: int) -> list[ActionRun]:
+        """The stored ones of a project, the newest first."""
+        entries = self._table.list_index(INDEX_LISTING, _listing_value(project_id), descending=True, limit=limit)
+        found = self._table.get_many([(entry.partition, entry.key) for entry in entries])
+        return [_unpack(found[place]) for entry in entries if (place := (entry.partition, entry.key)) in found]
+
+    def complete(self, run: ActionRun, result: Result) -> ActionRun:
+        """Give it its result. Raises InvalidResultException when it has one, ConflictException for a lost race."""
+        if run.action.state.is_completed:
+            raise InvalidResultException(
+                f"Action execution already completed [id={run.id}, state={run.action.state}]; its result stays."
+            )
+        check_size(result.value, "output", self._field_bytes_max)
+        now = self._clock.now()
+        done = replace(run.action, state=result.state, result=result, accepted=True, updated_at=now, claim=None)
+        return self._save(replace(run, action=done))
+
+    def change_state(self, run: ActionRun, state: State) -> ActionRun:
+        """Pause it or set it running again; nothing but the state is touched. Raises ConflictException."""
+        if run.action.state is state:
+            return run
+        return self._save(replace(run, action=replace(run.action, state=state, updated_at=self._clock.now())))
+
+    def delete(self, run: ActionRun) -> None:
+        """Forget a stored one. Raises NotFoundException for one that was never stored."""
+        if run.id is None:
+            raise NotFoundException("The action execution was not stored.")
+        self._table.write([Delete(run.id, RECORD_KEY)])
+
+    def _save(self, run: ActionRun) -> ActionRun:
+        assert run.id is not None
+        facts = {"p": run.project_id, "n": run.namespace, "d": run.description}
+        body = json.dumps(facts).encode() + b"\n" + codec.pack_action(run.action)
+        place = IndexKey(_listing_value(run.project_id), sort_of(run.action.created_at, run.id))
+        saved = replace(run, revision=run.revision + 1)
+        item = Item(run.id, RECORD_KEY, body, revision=saved.revision, indexes={INDEX_LISTING: place})
+        self._table.write([Put(item, expected=run.revision)])
+        return saved
+
+
+def _unpack(item: Item) -> ActionRun:
+    head, _, rest = item.body.partition(b"\n")
+    facts = json.loads(head)
+    return ActionRun(item.partition, facts["p"], codec.unpack_action(rest), facts["n"], facts["d"], item.revision)
+
+
+def _listing_value(project_id: str) -> str:
+    return f"{project_id}|action"
+
+
+def within(limit_sec: float, act: Callable[[], Result]) -> Result:
+    """Run an action for so long at most. One that does not stop is left to itself; its late result is dropped."""
+    pool = ThreadPoolExecutor(max_workers=1)
+    try:
+        return pool.submit(act).result(timeout=max(0.0, limit_sec))
+    except FutureTimeoutError:
+        _LOG.warning("An action was left to itself after %g seconds", limit_sec)
+        return Result(error=f"The action raised an exception [msg='Timeout after {limit_sec:g} seconds']")
+    finally:
+        pool.shutdown(wait=False)

@@ -1,0 +1,56 @@
+"""The actions of the simulation: work that counts its runs, and work that is finished by someone outside."""
+
+from chalicelib.actions.registry import ActionContext, FunctionAction, Registry, action
+from chalicelib.engine.identity import address_of
+from chalicelib.vocabulary import Json, Result
+from tests.simulation.stage import Stage
+
+
+class SimulatedRegistry(Registry):
+    """The standard actions and those of one simulation."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        for made in (_work(stage), _started(stage)):
+            self._built_in[made.name] = made
+
+
+def _number(context: ActionContext) -> int:
+    address = address_of(context.action_execution_id or "")
+    assert address is not None, context
+    return address.number
+
+
+def _work(stage: Stage) -> FunctionAction:
+    @action("sim.work")
+    def work(context: ActionContext, value: Json = None, failures: int = 0, bad: Json = None, seconds: Json = 0) -> Json:
+        """Take some time, then return the value; fail in the first runs of a task, or for a bad value."""
+        identifier = context.action_execution_id or ""
+        stage.begins(identifier)
+        try:
+            stage.takes(seconds)
+        finally:
+            stage.ends(identifier)
+        if stage.is_doomed(identifier):
+            return Result(error=stage.doom)
+        if _number(context) < failures or (bad is not None and value in bad):
+            return Result(error=f"sim.work failed for {value}")
+        return value
+
+    return work
+
+
+def _started(stage: Stage) -> FunctionAction:
+    @action("sim.async", sync=False)
+    def start(context: ActionContext, value: Json = None, seconds: Json = 5, fails: bool = False) -> Json:
+        """Start work elsewhere: its result comes through the API after some seconds."""
+        identifier = context.action_execution_id or ""
+        stage.begins(identifier)
+        stage.ends(identifier)
+        result = Result(error=f"sim.async failed for {value}") if fails else Result(data=value)
+        if stage.is_doomed(identifier):
+            return Result(error=stage.doom)
+        stage.answers_later(identifier, result, seconds)
+        return None
+
+    return start

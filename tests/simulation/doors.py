@@ -1,0 +1,120 @@
+"""Processes and the doors that run in them.
+
+A door either runs to its end at once, or in a thread of its own that hands a baton back to the world at every call of
+a port: so two doors interleave in the way that a seed chooses, and in that way each time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Semaphore, Thread
+from typing import TYPE_CHECKING, cast
+
+from chalicelib.actions.registry import AwsSettings, EgressPolicy
+from chalicelib.expressions.options import Options
+from chalicelib.limits import ALARM_INTERVAL_SEC
+from chalicelib.services.action_runs import ActionRuns
+from chalicelib.services.clock_door import ClockDoor
+from chalicelib.services.definitions import Definitions
+from chalicelib.services.dispatcher import Dispatcher
+from chalicelib.services.engine import EngineService
+from chalicelib.services.execution_store import ExecutionStore
+from chalicelib.services.executor import Executor, ExecutorSettings
+from chalicelib.services.ports import Write
+from chalicelib.services.turns import Turns, TurnSettings
+from tests.simulation.actions import SimulatedRegistry
+from tests.simulation.faults import Crash, Fault
+from tests.simulation.ports import MortalPayloads, MortalQueue, MortalTable
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+FIELD_BYTES_MAX = 1 << 20
+
+
+class Process:
+    """One Lambda: its own services, hence its own memory, on the tables that all share."""
+
+    def __init__(self, world: "World", kind: str, number: int) -> None:
+        self.world = world
+        self.name = f"{kind}-{number}"
+        self.kind = kind
+        self.is_busy = False
+        self.has_died = False
+        table = MortalTable(world.table, self)
+        queue = MortalQueue(world.queue, self)
+        definitions = cast(Definitions, world.library)
+        registry = SimulatedRegistry(world)
+        self.store = ExecutionStore(table, MortalPayloads(world.payloads, self))
+        settings = TurnSettings(Options(), FIELD_BYTES_MAX, ALARM_INTERVAL_SEC)
+        turns = Turns(self.store, definitions, registry, world.clock, settings, pause=world.waits)
+        self.engine = EngineService(
+            turns, Dispatcher(turns, queue, world.clock), definitions, world.clock, world.entropy
+        )
+        runs = ActionRuns(
+            table,
+            definitions,
+            registry,
+            queue,
+            world.clock,
+            world.entropy,
+            egress=EgressPolicy(),
+            aws=AwsSettings(),
+        )
+        action_settings = ExecutorSettings(EgressPolicy(), AwsSettings())
+        self.executor = Executor(self.engine, registry, runs, queue, world.clock, action_settings)
+        self.clock_door = ClockDoor(self.store, queue, world.clock)
+
+    def meets(self, operation: str) -> Fault:
+        if self.has_died:
+            raise Crash(operation)
+        return self.world.calls(self, operation)
+
+    def saw(self, writes: Sequence[Write]) -> None:
+        self.world.watcher.saw(writes)
+
+
+@dataclass
+class Door:
+    """One invocation of a process, and what is done when it has ended well or badly."""
+
+    process: Process
+    title: str
+    act: Callable[[], None]
+    deadline: float
+    ended: Callable[[BaseException | None], None] = lambda error: None
+    free_at: float = 0.0
+    is_done: bool = False
+    is_killed: bool = False
+    error: BaseException | None = None
+    _go: Semaphore = field(default_factory=lambda: Semaphore(0))
+    _thread: Thread | None = None
+
+    def run(self) -> None:
+        """Run to the end, in the thread of the world."""
+        try:
+            self.act()
+        except (Crash, Exception) as error:
+            self.error = error
+        self.is_done = True
+
+    def resume(self, baton: Semaphore) -> None:
+        """Let the door's own thread run on until it hands the baton back."""
+        if self._thread is None:
+            self._thread = Thread(target=self._main, args=(baton,), daemon=True)
+            self._thread.start()
+        else:
+            self._go.release()
+        baton.acquire()
+
+    def _main(self, baton: Semaphore) -> None:
+        self.run()
+        baton.release()
+
+    def hand_back(self, baton: Semaphore, free_at: float) -> None:
+        """In whatever thread of the door: let others run, at least until a moment."""
+        self.free_at = free_at
+        baton.release()
+        self._go.acquire()
+        if self.is_killed:
+            self.process.has_died = True
+            raise Crash("time is up")

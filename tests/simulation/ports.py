@@ -1,0 +1,205 @@
+"""The ports of a process that can die: every call may crash before, within or after its effect, or lose a race."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol, TypeVar
+
+from chalicelib.adapters.bounds import bulk_plan
+from chalicelib.adapters.memory import MemoryPayloads, MemoryTable
+from chalicelib.errors import ConflictException
+from chalicelib.services.ports import Clock, IndexEntry, Item, Message, Payloads, Queue, Table, Write
+from chalicelib.vocabulary import JsonObject
+from tests.simulation.faults import Crash, Delivery, Fault
+
+T = TypeVar("T")
+RECEIVES_MAX = 5
+VISIBILITY_SEC = {"tasks": 720.0, "tasks-long": 5400.0}
+
+
+class Mortal(Protocol):
+    """The process behind the ports."""
+
+    def meets(self, operation: str) -> Fault:
+        """What happens at the call that begins now; other doors may run before it answers."""
+
+    def saw(self, writes: Sequence[Write]) -> None:
+        """What has just been written."""
+
+
+def call(process: Mortal, operation: str, act: Callable[[], T], within: Callable[[], object] | None = None) -> T:
+    """One call of a port, with whatever the process meets there."""
+    fault = process.meets(operation)
+    if fault is Fault.CRASH_WITHIN and within is not None:
+        within()
+        raise Crash(operation)
+    if fault in (Fault.CRASH_BEFORE, Fault.CRASH_WITHIN):
+        raise Crash(operation)
+    if fault is Fault.LOST_RACE:
+        raise ConflictException("Another writer was faster, says the simulation.")
+    result = act()
+    if fault is Fault.CRASH_AFTER:
+        raise Crash(operation)
+    return result
+
+
+class MortalTable(Table):
+    def __init__(self, inner: MemoryTable, process: Mortal) -> None:
+        self._inner = inner
+        self._process = process
+
+    def get(self, partition: str, keys: Sequence[str], *, consistent: bool = True) -> dict[str, Item]:
+        return call(self._process, "table.get", lambda: self._inner.get(partition, keys, consistent=consistent))
+
+    def get_many(
+        self, addresses: Iterable[tuple[str, str]], *, consistent: bool = False
+    ) -> dict[tuple[str, str], Item]:
+        wanted = list(addresses)
+        return call(self._process, "table.get_many", lambda: self._inner.get_many(wanted, consistent=consistent))
+
+    def query(
+        self,
+        partition: str,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        end: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        consistent: bool = True,
+    ) -> list[Item]:
+        return call(
+            self._process,
+            "table.query",
+            lambda: self._inner.query(
+                partition, prefix=prefix, start=start, end=end, descending=descending, limit=limit
+            ),
+        )
+
+    def write(self, writes: Sequence[Write]) -> None:
+        def act() -> None:
+            self._inner.write(writes)
+            self._process.saw(writes)
+
+        call(self._process, "table.write", act)
+
+    def write_bulk(self, items: Iterable[Item], deletes: Iterable[tuple[str, str]] = ()) -> None:
+        plan = list(bulk_plan(items, deletes).items())
+
+        def act(share: int) -> None:
+            done = plan[: len(plan) // share]
+            self._inner.write_bulk(
+                [item for _, item in done if item is not None], [at for at, item in done if item is None]
+            )
+
+        call(self._process, "table.write_bulk", lambda: act(1), lambda: act(2))
+
+    def list_index(
+        self,
+        index: str,
+        value: str,
+        *,
+        after: str | None = None,
+        until: str | None = None,
+        descending: bool = False,
+        limit: int,
+    ) -> list[IndexEntry]:
+        return call(
+            self._process,
+            "table.list_index",
+            lambda: self._inner.list_index(
+                index, value, after=after, until=until, descending=descending, limit=limit
+            ),
+        )
+
+
+class MortalPayloads(Payloads):
+    def __init__(self, inner: MemoryPayloads, process: Mortal) -> None:
+        self._inner = inner
+        self._process = process
+
+    def put(self, digest: str, data: bytes) -> None:
+        call(self._process, "payloads.put", lambda: self._inner.put(digest, data))
+
+    def get(self, digest: str) -> bytes:
+        return call(self._process, "payloads.get", lambda: self._inner.get(digest))
+
+    def delete(self, digests: Iterable[str]) -> None:
+        unwanted = list(digests)
+        call(self._process, "payloads.delete", lambda: self._inner.delete(unwanted))
+
+
+class MortalQueue(Queue):
+    def __init__(self, inner: "SimulatedQueue", process: Mortal) -> None:
+        self._inner = inner
+        self._process = process
+
+    def send(self, messages: Sequence[Message]) -> None:
+        listed = list(messages)
+        half = listed[: len(listed) // 2]
+        call(self._process, "queue.send", lambda: self._inner.send(listed), lambda: self._inner.send(half))
+
+
+@dataclass
+class Letter:
+    """A message under way. ``sent`` numbers the sendings, so that a trace can name it."""
+
+    number: int
+    queue: str
+    body: JsonObject
+    visible_at: float
+    receive_count: int = 0
+
+
+class SimulatedQueue(Queue):
+    """SQS standard queues: messages come late, twice, in any order; lost ones only where a seed says so."""
+
+    def __init__(self, clock: Clock, random: Random, delivery: Delivery) -> None:
+        self.letters: dict[int, Letter] = {}
+        self.dead: list[Letter] = []
+        self.ever_sent: list[Message] = []
+        self.lost: list[Message] = []
+        self.delivery = delivery
+        self._clock = clock
+        self._random = random
+        self._count = 0
+
+    def send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self.ever_sent.append(message)
+            if self._happens(self.delivery.lost):
+                self.lost.append(message)
+                continue
+            self._put(message)
+            if self._happens(self.delivery.duplicated):
+                self._put(message)
+
+    def _happens(self, share: float) -> bool:
+        return bool(share) and self._random.random() < share
+
+    def _put(self, message: Message) -> None:
+        self._count += 1
+        visible_at = self._clock.now() + message.delay_sec
+        if self._happens(self.delivery.late):
+            visible_at += self._random.random() * self.delivery.late_max_sec
+        self.letters[self._count] = Letter(self._count, message.queue, dict(message.body), visible_at)
+
+    def receive(self) -> Letter | None:
+        """A visible message, hidden from now on; those that came too often go to the dead letters."""
+        now = self._clock.now()
+        while True:
+            visible = [letter for letter in self.letters.values() if letter.visible_at <= now]
+            if not visible:
+                return None
+            letter = visible[0] if self.delivery.in_order else self._random.choice(visible)
+            if letter.receive_count < RECEIVES_MAX:
+                letter.receive_count += 1
+                letter.visible_at = now + VISIBILITY_SEC[letter.queue]
+                return letter
+            self.dead.append(self.letters.pop(letter.number))
+
+    def delete(self, letter: Letter) -> None:
+        self.letters.pop(letter.number, None)
+
+    def next_visible_at(self) -> float | None:
+        return min((letter.visible_at for letter in self.letters.values()), default=None)

@@ -1,0 +1,24 @@
+"""What the actions of the simulation need of its world."""
+
+from typing import Protocol
+
+from chalicelib.vocabulary import Result
+
+
+class Stage(Protocol):
+    doom: str
+
+    def begins(self, action_execution_id: str) -> None:
+        """An action begins to run."""
+
+    def ends(self, action_execution_id: str) -> None:
+        """It runs no longer, whether it came to an end or its executor died."""
+
+    def takes(self, seconds: float) -> None:
+        """Let so much time pass; the process may die meanwhile."""
+
+    def is_doomed(self, action_execution_id: str) -> bool:
+        """Whether its executor died in the run to compare with, so that it fails here in the same words."""
+
+    def answers_later(self, action_execution_id: str, result: Result, seconds: float) -> None:
+        """Bring a result through the API after some time."""
