@@ -88,9 +88,7 @@ class Executions:
         source_id = given.text("source_execution_id")
         if source_id:
             source = reader.execution(source_id, sight_of(call))
-            copied = execution_values(reader, source, ("input", "params"))
-            own = {name: value for name, value in copied["params"].items() if name not in _PARAMS_OF_CHILDREN}
-            value, params = {**copied["input"], **value}, {**own, **params}
+            # As on Mistral, only the workflow is taken over: input and environment are given anew.
             description = f"{description} Based on the execution '{source_id}'".strip()
             identifier = identifier or source.workflow_id
             namespace = source.workflow_namespace if namespace is None else namespace

@@ -122,7 +122,7 @@ class Tasks:
 def _whole_task(reader: Reader, header: WorkflowExecution, task: TaskExecution) -> JsonObject:
     return task_row(header, task, reader.tags_of(header, task)) | {
         "result": reader.result_of(header, task),
-        "published": reader.value(header, task.published) or {},
+        "published": reader.value(header, task.published),
     }
 
 
@@ -133,14 +133,14 @@ def _page(reader: Reader, query: ListQuery, found: Iterable[tuple[WorkflowExecut
     def bare(header: WorkflowExecution, task: TaskExecution) -> JsonObject:
         row = task_row(header, task, reader.tags_of(header, task))
         if by_published:
-            row["published"] = reader.value(header, task.published) or {}
+            row["published"] = reader.value(header, task.published)
         return row | {_RECORDS: (header, task)}
 
     def complete(row: Row) -> Row:
         if by_published or not query.wants("published"):
             return row
         header, task = row[_RECORDS]
-        return {**row, "published": reader.value(header, task.published) or {}}
+        return {**row, "published": reader.value(header, task.published)}
 
     return page_of(query, (bare(header, task) for header, task in found), complete=complete)
 

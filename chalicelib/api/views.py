@@ -216,7 +216,11 @@ def action_values(
         values["input"] = reader.value(header, action.input) or {}
     if "output" in names:
         result = action.result
-        values["output"] = None if result is None else {"result": reader.value(header, result.value)}
+        if result is not None:
+            values["output"] = {"result": reader.value(header, result.value)}
+        else:
+            # A completed action without a result is one whose task does not keep results.
+            values["output"] = {} if action.state.is_completed else None
     return values
 
 

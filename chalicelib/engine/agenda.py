@@ -47,10 +47,10 @@ Command = RunTask | SetWorkflowState | Noop
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Carry out commands, in Mistral's order."""
+    """Carry out commands, in Mistral's order. They come from the task ``ordinal``; from none when a workflow starts or resumes."""
 
     commands: tuple[Command, ...]
-    from_backlog: bool = False
+    ordinal: int = 0
 
 
 @dataclass(frozen=True, slots=True)

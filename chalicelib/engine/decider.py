@@ -113,8 +113,10 @@ def _drain(engine: Engine, draft: Draft) -> None:
 
 def _perform(engine: Engine, draft: Draft, step: Step) -> None:
     match step:
-        case Dispatch():
+        case Dispatch(ordinal=0):
             dispatch.dispatch(engine, draft, step)
+        case Dispatch():
+            _guarded(engine, draft, step.ordinal, "complete", lambda: dispatch.dispatch(engine, draft, step))
         case ContinueTask():
             _guarded(engine, draft, step.ordinal, "run", lambda: tasks.continue_task(engine, draft, step))
         case CompleteTask():

@@ -76,12 +76,15 @@ def effective_actions(task: TaskExecution, actions: list[ActionExecution]) -> li
     several runs of one item the last one counts.
     """
     last = {action.index: action.number for action in actions}
-    return [
-        replace(action, accepted=False)
-        if action.accepted and (action.number < task.accepted_from or action.number < last[action.index])
-        else action
-        for action in actions
-    ]
+    effective = []
+    for action in actions:
+        is_superseded = action.number < task.accepted_from or action.number < last[action.index]
+        if action.accepted and is_superseded:
+            action = replace(action, accepted=False)  # noqa: PLW2901 - the same action, as it now is
+        if task.results_dropped and action.result is not None:
+            action = replace(action, result=None)  # noqa: PLW2901
+        effective.append(action)
+    return effective
 
 
 class Draft:

@@ -44,10 +44,14 @@ def upstream_contexts(engine: Engine, draft: Draft, name: str) -> list[int]:
     return [outbound_of(task) for task in required if task.state is State.SUCCESS]
 
 
-def keep_books(engine: Engine, draft: Draft, task: TaskExecution) -> None:
-    """Note a success; the target's context is what the workflow ends with."""
+def note_success(engine: Engine, draft: Draft, task: TaskExecution) -> None:
+    """Note whether a task has succeeded, for those that require it."""
     bit = engine.plan.task_bit[task.name]
     draft.fired = draft.fired | bit if task.state is State.SUCCESS else draft.fired & ~bit
+
+
+def keep_books(draft: Draft, task: TaskExecution) -> None:
+    """The target's context is what the workflow ends with, and no other's."""
     draft.ends.clear()
     if task.name == draft.reverse_target:
         draft.ends[task.ordinal] = outbound_of(task)

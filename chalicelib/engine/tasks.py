@@ -38,6 +38,8 @@ def create(engine: Engine, draft: Draft, command: RunTask) -> None:
         _arrive(engine, draft, command)
         return
     task = _new_task(engine, draft, command.name, State.IDLE, command.context, command.triggered_by)
+    if engine.plan.spec.type == "reverse":
+        task = _receive(engine, draft, task)
     draft.starts.append(task.ordinal)
 
 
@@ -253,6 +255,8 @@ def _drop_outputs(draft: Draft, task: TaskExecution) -> TaskExecution:
 
 def _go_on(engine: Engine, draft: Draft, task: TaskExecution) -> None:
     commands: list[Command] = []
+    if engine.plan.spec.type == "reverse":
+        reverse.note_success(engine, draft, task)
     if not draft.is_completed:
         commands = find_next_commands(engine, draft, task)
     next_tasks = tuple((c.name, c.event or "") for c in commands if isinstance(c, RunTask))
@@ -262,7 +266,7 @@ def _go_on(engine: Engine, draft: Draft, task: TaskExecution) -> None:
     if draft.is_paused:
         draft.unprocessed = (*draft.unprocessed, task.ordinal)
     else:
-        draft.then(Dispatch(tuple(commands)))
+        draft.then(Dispatch(tuple(commands), task.ordinal))
         draft.then(CheckWorkflow())
     if engine.plan.has_joins:
         draft.then(RefreshJoins(task.name))
@@ -287,7 +291,7 @@ def _keep_books(engine: Engine, draft: Draft, task: TaskExecution) -> None:
         for name, _ in task.next_tasks or ():
             draft.fired |= engine.plan.edge_bit.get((task.name, name), 0)
     if engine.plan.spec.type == "reverse":
-        reverse.keep_books(engine, draft, task)
+        reverse.keep_books(draft, task)
 
 
 def fail(draft: Draft, ordinal: int, message: str) -> None:

@@ -16,7 +16,7 @@ from jinja2.utils import missing
 
 from chalicelib import limits
 from chalicelib.expressions.budget import Budget, BudgetExceededError
-from chalicelib.vocabulary import Json
+from chalicelib.vocabulary import Json, JsonObject
 
 SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 SHAREABLE: Final = SCALARS | {dict, list}
@@ -25,7 +25,17 @@ _DICT_ITEMS: Final[type] = type(dict[str, Any]().items())
 _DATETIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S.%f"
 
 
-class ContextView(Mapping[str, Any]):
+class ReadOnly:
+    """A view of data that is plain already."""
+
+    __slots__ = ()
+
+    def shared(self) -> JsonObject | None:
+        """The data itself as a plain dict, not to be changed; ``None`` if it must be rebuilt."""
+        raise NotImplementedError
+
+
+class ContextView(ReadOnly, Mapping[str, Any]):
     """The context as an expression sees it: only the methods of a mapping, whatever else the engine's object can do.
 
     With ``is_copy`` each value is copied when it is first touched, for expressions that may change what they read.
@@ -55,6 +65,10 @@ class ContextView(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+    def shared(self) -> JsonObject:
+        """The whole context, loaded."""
+        return {key: self[key] for key in self}
 
     def keys(self) -> KeysView[str]:
         """The names, in a steady order."""
@@ -109,6 +123,9 @@ def to_plain(value: Json, budget: Budget | None = None, *, is_native: bool = Fal
             budget.charge(value)
         return [item if type(item) is str else to_plain(item, budget, is_native=is_native) for item in value]
     if isinstance(value, Mapping):
+        shared = value.shared() if isinstance(value, ReadOnly) else None
+        if shared is not None:
+            return shared
         return {
             to_plain(key, budget, is_native=is_native): to_plain(item, budget, is_native=is_native)
             for key, item in value.items()

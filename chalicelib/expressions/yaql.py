@@ -21,12 +21,12 @@ from chalicelib.expressions import budget as bounds
 from chalicelib.expressions.budget import Budget
 from chalicelib.expressions.functions import INTERNAL_NAMES, Scope, World
 from chalicelib.expressions.options import Options
-from chalicelib.expressions.plain import SCALARS, ContextView, to_plain
+from chalicelib.expressions.plain import SCALARS, ContextView, ReadOnly, to_plain
 from chalicelib.expressions.scanner import fragments
 from chalicelib.expressions.yaql_bounds import BoundedContext, BoundedEngine, bound_functions
 from chalicelib.expressions.yaql_functions import register_functions
 from chalicelib.expressions.yaql_paths import MISSING, Path, path_of
-from chalicelib.vocabulary import Json
+from chalicelib.vocabulary import Json, JsonObject
 
 _OPTIONS: Final = {
     "yaql.convertTuplesToLists": True,
@@ -162,7 +162,7 @@ def _context(data: Json, expression: str) -> BoundedContext:
     return context
 
 
-class FrozenView(utils.FrozenDict):  # type: ignore[misc] # the library ships no types
+class FrozenView(ReadOnly, utils.FrozenDict):  # type: ignore[misc] # the library ships no types
     """A dict frozen for YAQL, each value when it is first touched. The dict itself is neither copied nor changed."""
 
     def __init__(self, source: Mapping[Any, Json]) -> None:
@@ -186,6 +186,12 @@ class FrozenView(utils.FrozenDict):  # type: ignore[misc] # the library ships no
 
     def __contains__(self, key: object) -> bool:
         return key in self._d
+
+    def shared(self) -> JsonObject | None:
+        """The dict that was frozen."""
+        if isinstance(self._d, ReadOnly):
+            return self._d.shared()
+        return self._d if type(self._d) is dict else None
 
     def __repr__(self) -> str:
         return repr(dict(self.items()))

@@ -141,8 +141,8 @@ class WorkflowGraph:
         return self._publish.get((task_name, state))
 
     def is_command(self, name: str) -> bool:
-        """Whether a name in a clause is an engine command; a task of that name takes precedence."""
-        return name in ENGINE_COMMANDS and name not in self.spec.tasks
+        """Whether a name in a clause is an engine command: also where a task has that name, which then never runs."""
+        return name in ENGINE_COMMANDS
 
     def _invert(self) -> dict[str, tuple[str, ...]]:
         inbound: dict[str, list[str]] = {name: [] for name in self.spec.tasks}

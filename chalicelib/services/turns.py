@@ -260,7 +260,9 @@ class Turns:
         return session
 
     def _attempt(self, execution_id: str, batch: list[_Submission], race: int) -> None:
+        is_remembered = race == 0 and self._sessions.get(execution_id) is not None
         session = self._session(execution_id, is_fresh=race > 0)
+        revision = session.header.revision
         draft = Draft(session.header, session.loaded)
         engine = self.engine_for(session.header)
         parked = self._parked(execution_id) if race > 0 else {}
@@ -279,6 +281,11 @@ class Turns:
         if race > 0:
             # A wave of the lost attempt may have been committed: what it released is taken up again.
             draft = self._quiet(session, self._decided(session, draft, Continued(), engine), engine)
+        if is_remembered and session.header.revision == revision and not draft.is_changed():
+            # Nothing would be written, so nothing would show that what this process remembers is stale: look again.
+            self._sessions.drop(execution_id)
+            self._attempt(execution_id, batch, race)
+            return
         outcome = self._commit(session, draft, [s for s in batch if not s.is_done and s.carrier is not None])
         if parked:
             self.store.table.write_bulk([], [(execution_id, key) for key in parked])

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from chalicelib.adapters.bounds import bulk_plan
 from chalicelib.adapters.memory import MemoryPayloads, MemoryTable
 from chalicelib.errors import ConflictException
-from chalicelib.services.ports import Clock, IndexEntry, Item, Message, Payloads, Queue, Table, Write
+from chalicelib.services.ports import Clock, IndexEntry, Item, Message, Payloads, Put, Queue, Table, Write
 from chalicelib.vocabulary import JsonObject
 from tests.simulation.faults import Crash, Delivery, Fault
 
@@ -88,9 +88,9 @@ class MortalTable(Table):
 
         def act(share: int) -> None:
             done = plan[: len(plan) // share]
-            self._inner.write_bulk(
-                [item for _, item in done if item is not None], [at for at, item in done if item is None]
-            )
+            items = [item for _, item in done if item is not None]
+            self._inner.write_bulk(items, [at for at, item in done if item is None])
+            self._process.saw([Put(item) for item in items])
 
         call(self._process, "table.write_bulk", lambda: act(1), lambda: act(2))
 

@@ -107,7 +107,7 @@ def test_a_huge_value_is_refused_before_it_exists(text):
         ("<% range(20000).len() %>", 20_000),
         ("<% $.l.select($ * 2).where($ > 10).sum() %>", 89_670),
         ("<% pow(2, 1000) mod 7 %>", 2),
-        ("<% pow(7, 123456789, 11) %>", 6),
+        ("<% pow(7, 123456789, 11) %>", 8),
         ("<% $.l.join($.l.take(3), $1 = $2, $1) %>", [0, 1, 2]),
         ("<% 'ab' * 3 %>", "ababab"),
         ("<% [1] * 3 %>", [1, 1, 1]),
@@ -133,12 +133,12 @@ def test_ordinary_work_stays_within_the_bounds(text, value):
 def test_a_deadline_holds_when_a_clock_is_handed_in():
     readings = iter(range(1_000_000))
     options = Options(monotonic=lambda: float(next(readings)), time_max_sec=2.0)
-    with pytest.raises(EvaluationException, match="takes longer than 2.0 seconds"):
+    with pytest.raises(EvaluationException, match=r"takes longer than 2\.0 seconds"):
         evaluate("<% sequence().len() %>", CONTEXT, SmallWorld(), options)
 
 
 def test_an_operator_may_set_a_lower_limit_of_items():
-    with pytest.raises(EvaluationException, match="5 items|exceeds 5"):
+    with pytest.raises(EvaluationException, match=r"5 items|exceeds 5"):
         evaluate("<% range(10).len() %>", CONTEXT, SmallWorld(), Options(limit_iterators=5))
     assert evaluate("<% range(5).len() %>", CONTEXT, SmallWorld(), Options(limit_iterators=5)) == 5
 

@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,7 +28,7 @@ CONTEXT = {
 }
 
 
-class LazyContext(Mapping):
+class LazyContext(Mapping[str, object]):
     """A context that knows its names but loads one value only when it is asked for."""
 
     def __init__(self, missing=()):
@@ -55,7 +56,7 @@ def value_of(data, context=CONTEXT, world=None, **options):
     return evaluate(data, context, world or SmallWorld(), Options(**options))
 
 
-BOTH = pytest.mark.parametrize("name", sorted(REGISTRY))
+EVERY_FUNCTION = pytest.mark.parametrize("name", sorted(REGISTRY))
 
 
 @pytest.mark.parametrize(
@@ -118,9 +119,9 @@ def test_a_disabled_language_fails_in_validation_and_in_evaluation():
 
 def test_values_are_evaluated_at_any_depth_and_keys_are_not():
     data = {"<% $.a %>": ["<% $.a %>", {"deep": "{{ _.d.k }}"}], "plain": 5}
+    before = copy.deepcopy(data)
     assert value_of(data) == {"<% $.a %>": [1, {"deep": "v"}], "plain": 5}
-    assert data["plain"] == 5
-    assert data["<% $.a %>"][0] == "<% $.a %>"
+    assert data == before
 
 
 def test_data_without_expressions_comes_back_as_it_is():
@@ -265,7 +266,7 @@ def test_without_a_current_task_yaql_goes_on_with_null_and_jinja_fails():
             value_of(text, context, world)
 
 
-@BOTH
+@EVERY_FUNCTION
 def test_every_function_of_the_registry_is_known_to_both_languages(name):
     with pytest.raises(YaqlEvaluationException) as caught:
         value_of(f"<% {name}(1, 2, 3, 4, 5, 6) %>")
@@ -279,10 +280,7 @@ def test_every_function_of_the_registry_is_known_to_both_languages(name):
 
 
 def test_aliases_in_parsed_yaml_are_not_resolved():
-    bomb = "a: &a [x, x]\nb: [*a, *a]"
-    assert value_of("<% yaml_parse($.t) %>", {"t": "a: *b"}) == {"a": "*b"}
-    with pytest.raises(YaqlEvaluationException):
-        value_of("<% yaml_parse($.t) %>", {"t": bomb})
+    assert value_of("<% yaml_parse($.t) %>", {"t": "a: &x 1\nb: [*x, '@c']"}) == {"a": "&x 1", "b": ["*x", "@c"]}
 
 
 def test_deep_data_is_dumped_whole():

@@ -1,0 +1,325 @@
+"""The invariants of ``docs/architecture.md``, looked at with every record that is written, and at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from chalicelib.engine import codec
+from chalicelib.engine.contexts import outbound_of
+from chalicelib.engine.identity import action_id, address_of
+from chalicelib.engine.plan import Plan
+from chalicelib.engine.records import ActionExecution, TaskExecution, Timer, TimerKind, WorkflowExecution
+from chalicelib.engine.sealing import ACTION_PREFIX, HEADER_KEY, TASK_PREFIX
+from chalicelib.services.ports import Item, Put, Write
+from chalicelib.vocabulary import State, may_become
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+HEADER_BYTES_MAX = 24 * 1024
+# Timers are kept to the millisecond.
+TOLERANCE_SEC = 0.002
+# A lost message is made good at the next alarm; the message which that one sends may be lost or late too.
+CANCEL_REACHES_WITHIN_SEC = 4 * 3600.0
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass
+class Mirror:
+    """What the watcher knows of one execution."""
+
+    header: WorkflowExecution
+    pages: dict[int, TaskExecution] = field(default_factory=dict)
+    items: dict[tuple[int, int], ActionExecution] = field(default_factory=dict)
+    cancelled_at: float | None = None
+    ended_at: float | None = None
+
+    def tasks(self) -> dict[int, TaskExecution]:
+        return {**self.pages, **self.header.tail, **self.header.frontier}
+
+    def actions(self) -> Iterable[tuple[TaskExecution, ActionExecution]]:
+        for task in self.tasks().values():
+            if task.has_items:
+                for (ordinal, number), action in self.items.items():
+                    if ordinal == task.ordinal and number < task.next_number:
+                        yield task, action
+            else:
+                yield from ((task, action) for action in task.actions)
+
+
+class Watcher:
+    """Sees every write. What is wrong stops the world at its next step."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.mirrors: dict[str, Mirror] = {}
+        self.revives = False  # an operator may rerun or skip tasks
+        self.header_bytes_max = 0
+
+    @property
+    def partitions(self) -> list[str]:
+        return list(self.mirrors)
+
+    # -- writes
+
+    def saw(self, writes: Sequence[Write]) -> None:
+        puts = [write.item for write in writes if isinstance(write, Put)]
+        header = next((item for item in puts if item.key == HEADER_KEY), None)
+        before: dict[int, TaskExecution] = {}
+        mirror = self.mirrors.get(header.partition) if header is not None else None
+        old = mirror.header if mirror is not None else None
+        if mirror is not None:
+            before = mirror.tasks()
+        if header is not None:
+            found = codec.unpack_header(self._body(header))
+            if mirror is None:
+                mirror = self.mirrors[header.partition] = Mirror(found)
+            mirror.header = found
+            self.header_bytes_max = max(self.header_bytes_max, len(header.body))
+        for item in puts:
+            self._take(item)
+        if header is not None and mirror is not None:
+            self._check(header, mirror, old, before)
+
+    def _body(self, item: Item) -> bytes:
+        return self._world.payloads.get(item.body[1:].decode()) if item.body[:1] == b"@" else item.body
+
+    def _take(self, item: Item) -> None:
+        mirror = self.mirrors.get(item.partition)
+        if mirror is None:
+            return
+        if item.key.startswith(TASK_PREFIX):
+            for task in codec.unpack_tasks(self._body(item)):
+                mirror.pages[task.ordinal] = task
+                self._need(task.state.is_completed, mirror, f"task {task.name} is {task.state} on a page of finished tasks")
+        elif item.key.startswith(ACTION_PREFIX):
+            action = codec.unpack_action(self._body(item))
+            ordinal = int(item.key.split("#")[1], 16)
+            known = mirror.items.get((ordinal, action.number))
+            if known is not None:
+                self._check_action(mirror, str(ordinal), known, action)
+            mirror.items[ordinal, action.number] = action
+
+    # -- one transition
+
+    def _check(
+        self, item: Item, mirror: Mirror, old: WorkflowExecution | None, before: dict[int, TaskExecution]
+    ) -> None:
+        new, now = mirror.header, self._world.clock.now()
+        self._need(len(item.body) <= HEADER_BYTES_MAX, mirror, f"the header has {len(item.body)} bytes")
+        self._check_alarm(mirror, now)
+        self._check_books(mirror)
+        if new.state is State.CANCELLED and mirror.cancelled_at is None:
+            mirror.cancelled_at = now
+        if not new.state.is_completed:
+            mirror.cancelled_at = mirror.ended_at = None
+        elif mirror.ended_at is None:
+            mirror.ended_at = now
+        if old is None:
+            return
+        self._need(new.revision == old.revision + 1, mirror, f"revision {new.revision} follows {old.revision}")
+        self._check_workflow(mirror, old, new)
+        for ordinal, task in mirror.tasks().items():
+            earlier = before.get(ordinal)
+            if earlier is not None and earlier is not task:
+                self._check_task(mirror, earlier, task, now)
+            if old.state is State.PAUSED and new.state is State.PAUSED:
+                released = task.next_number - (earlier.next_number if earlier else 0)
+                self._need(released == 0, mirror, f"task {task.name} released an action while the workflow was paused")
+        missing = set(before) - set(mirror.tasks())
+        self._need(not missing, mirror, f"the tasks {missing} are lost")
+
+    def _check_workflow(self, mirror: Mirror, old: WorkflowExecution, new: WorkflowExecution) -> None:
+        legal = may_become(old.state, new.state) and (self.revives or not old.state.is_completed or old.state is new.state)
+        legal = legal or (old.state is State.IDLE and not old.state.is_completed)
+        # One turn may see a workflow resumed, run and ended.
+        legal = legal or (old.state is State.PAUSED and new.state.is_completed)
+        self._need(legal, mirror, f"the workflow went from {old.state} to {new.state}")
+        if old.state.is_completed and new.state is old.state and not self.revives:
+            self._need(old.output == new.output, mirror, "the output changed after the end")
+        timed_out = new.state is State.ERROR and old.state is not new.state and "timed out" in (new.state_info or "")
+        if timed_out and old.timers and (new.state_info or "").startswith("Workflow"):
+            self._need_time(mirror, old.timers[0], "the workflow's time limit")
+
+    def _check_task(self, mirror: Mirror, old: TaskExecution, new: TaskExecution, now: float) -> None:
+        is_join = self._plan(mirror).spec.tasks[new.name].join is not None
+        ran_again = is_join or self.revives
+        if old.state.is_completed and not ran_again:
+            self._need(new.state is old.state, mirror, f"task {new.name} went from {old.state} to {new.state}")
+            self._need(new.published == old.published, mirror, f"task {new.name} published again")
+        known = {action.number: action for action in old.actions}
+        for action in new.actions:
+            if action.number in known:
+                self._check_action(mirror, new.name, known[action.number], action)
+        started = new.next_number > old.next_number
+        for timer in old.timers:
+            fired = {
+                TimerKind.WAIT_BEFORE: started and old.state is State.DELAYED,
+                TimerKind.RETRY: started and old.state in (State.DELAYED, State.WAITING) and not self.revives,
+                TimerKind.WAIT_AFTER: new.state in (State.SUCCESS, State.ERROR)
+                and old.state is State.DELAYED
+                and not (new.state_info or "").startswith("Task timed out"),
+                TimerKind.TIMEOUT: old.state is not State.ERROR and (new.state_info or "").startswith("Task timed out"),
+            }
+            if fired.get(timer.kind, False):
+                self._need_time(mirror, timer, f"task {new.name}: {timer.kind}")
+        if new.items is not None and new.items.concurrency is not None:
+            running = (new.items.started & ~new.items.finished).bit_count()
+            self._need(running <= new.items.concurrency, mirror, f"task {new.name} runs {running} items at once")
+
+    def _need_time(self, mirror: Mirror, timer: Timer, what: str) -> None:
+        early_sec = timer.due_at - self._world.clock.now()
+        self._need(early_sec <= TOLERANCE_SEC, mirror, f"{what} came {early_sec:.3f} s too early")
+
+    def _check_action(self, mirror: Mirror, where: str, old: ActionExecution, new: ActionExecution) -> None:
+        if not old.state.is_completed or (self.revives and new.execution_id is not None):
+            return
+        what = f"action {new.name} {new.number} of task {where}"
+        self._need(new.state is old.state, mirror, f"{what} went from {old.state} to {new.state}")
+        kept = new.result == old.result or new.result is None
+        self._need(kept, mirror, f"{what} got another result: {old.result} became {new.result}")
+
+    # -- one header
+
+    def _check_alarm(self, mirror: Mirror, now: float) -> None:
+        header = mirror.header
+        if header.state.is_completed and not header.frontier:
+            self._need(header.wake_at is None, mirror, "an execution that has ended keeps an alarm")
+        elif not header.state.is_completed:
+            wakes = header.wake_at is not None and header.wake_at <= now + 6 * 3600 + 60
+            self._need(wakes, mirror, f"an unfinished execution wakes at {header.wake_at}, now is {now}")
+
+    def _check_books(self, mirror: Mirror) -> None:
+        """What the header keeps in short must be what all the tasks say."""
+        header, plan = mirror.header, self._plan(mirror)
+        tasks = mirror.tasks()
+        done = {ordinal: task for ordinal, task in tasks.items() if task.state.is_completed}
+        unfinished = {task.ordinal for task in header.frontier.values() if not task.state.is_completed}
+        self._need(unfinished == set(header.frontier), mirror, "the frontier holds finished tasks")
+        failures = {o for o, task in done.items() if task.state is State.ERROR and not task.error_handled}
+        self._need_same(mirror, "failures", set(header.failures), failures)
+        cancelled = {o for o, task in done.items() if task.state is State.CANCELLED}
+        self._need_same(mirror, "cancellations", set(header.cancellations), cancelled)
+        if plan.spec.type == "direct":
+            ends = {o: outbound_of(task) for o, task in done.items() if not task.has_next_tasks}
+            self._need_same(mirror, "ends", dict(header.ends), ends)
+            if plan.has_joins:
+                self._check_join_books(mirror, plan, tasks)
+        waiting = {o for o in header.unprocessed if o not in done or done[o].processed}
+        self._need(not waiting, mirror, f"the tasks {waiting} are booked as unprocessed")
+
+    def _check_join_books(self, mirror: Mirror, plan: Plan, tasks: dict[int, TaskExecution]) -> None:
+        last = {task.name: task for _, task in sorted(tasks.items())}
+        for name, task in last.items():
+            if not task.state.is_completed or not task.went_on:
+                continue
+            seen = bool(mirror.header.seen & plan.task_bit[name]) or task.next_tasks is None
+            self._need(seen, mirror, f"the finished task {name} is not booked as seen")
+            fired = {edge for edge, bit in plan.edge_bit.items() if edge[0] == name and mirror.header.fired & bit}
+            taken = {(name, target) for target, _ in task.next_tasks or () if (name, target) in plan.edge_bit}
+            self._need_same(mirror, f"transitions of {name}", fired, taken)
+
+    def _plan(self, mirror: Mirror) -> Plan:
+        return self._world.library.plan(mirror.header.definition_hash)
+
+    # -- actions at work
+
+    def begins(self, identifier: str) -> None:
+        address = address_of(identifier)
+        assert address is not None
+        mirror = self.mirrors[address.execution_id]
+        task = mirror.tasks().get(address.ordinal)
+        found = self._action(mirror, address.ordinal, address.number)
+        if task is None or found is None:
+            self._need(False, mirror, f"action {identifier} runs and has no record")
+            return
+        again = found.safe_rerun or self._world.runs[identifier] <= 1
+        self._need(again, mirror, f"action {found.name} of task {task.name} runs twice and is not safe-rerun")
+        if task.items is not None and task.items.concurrency is not None and not found.safe_rerun:
+            prefix = action_id(address.execution_id, address.ordinal, 0)[:-5]
+            running = sum(amount for key, amount in self._world.running.items() if key.startswith(prefix))
+            self._need(running <= task.items.concurrency, mirror, f"{running} items of {task.name} run at once")
+
+    def _action(self, mirror: Mirror, ordinal: int, number: int) -> ActionExecution | None:
+        task = mirror.tasks().get(ordinal)
+        if task is not None and task.has_items:
+            return mirror.items.get((ordinal, number))
+        return next((a for a in task.actions if a.number == number), None) if task is not None else None
+
+    # -- the whole
+
+    def rest(self) -> None:
+        """Between two steps of the world: what was found wrong is said."""
+        if self._world.problems:
+            raise Broken("; ".join(self._world.problems[:5]))
+
+    def at_the_end(self) -> None:
+        self.rest()
+        for mirror in self.mirrors.values():
+            header = mirror.header
+            self._need(header.state.is_completed, mirror, f"it never ended: {self._world.describe()}")
+            active = [t.name for t in header.frontier.values() if t.state in (State.RUNNING, State.DELAYED)]
+            self._need(not active, mirror, f"its tasks {active} never ended")
+        self._need_few_deaths()
+        if not self.revives:
+            self._check_cancelled()
+        self.rest()
+
+    def deaths(self) -> list[str]:
+        """The paths of the actions that ended because their executor died."""
+        found = []
+        for partition, mirror in self.mirrors.items():
+            for task, action in mirror.actions():
+                if action.result is not None and action.result.error == self._world.doom:
+                    found.append(self.path(partition, task.ordinal, action.number))
+                    if action.safe_rerun and not self._world.queue.dead and self._world.crashes < 3:
+                        self._need(False, mirror, f"the safe-rerun action of {task.name} was given up")
+        return found
+
+    def _need_few_deaths(self) -> None:
+        deaths = self.deaths()
+        if len(deaths) > self._world.crashes:
+            self._world.problems.append(f"{self._world.crashes} processes died, but the actions {deaths} failed of it")
+
+    def _check_cancelled(self) -> None:
+        for mirror in self.mirrors.values():
+            parent = self.mirrors.get(mirror.header.parent.execution_id) if mirror.header.parent else None
+            if parent is None or parent.cancelled_at is None or mirror.ended_at is None:
+                continue
+            late_sec = mirror.ended_at - parent.cancelled_at
+            self._need(late_sec <= CANCEL_REACHES_WITHIN_SEC, mirror, f"its parent was cancelled {late_sec:.0f} s before")
+
+    def path(self, partition: str, ordinal: int, number: int) -> str:
+        """Where an action stands, in names that are the same in every run of the same workflow."""
+        return f"{self.task_path(partition, ordinal)}/{number}"
+
+    def task_path(self, partition: str, ordinal: int) -> str:
+        mirror = self.mirrors[partition]
+        tasks = mirror.tasks()
+        name = tasks[ordinal].name if ordinal in tasks else "?"
+        occurrence = sum(1 for o, task in tasks.items() if task.name == name and o < ordinal)
+        return f"{self.execution_path(partition)}/{name}#{occurrence}"
+
+    def execution_path(self, partition: str) -> str:
+        header = self.mirrors[partition].header
+        parent = header.parent
+        return header.public if parent is None else self.path(parent.execution_id, parent.ordinal, parent.number)
+
+    def action_ids(self) -> Counter[str]:
+        """How often each action has run, by path."""
+        return Counter({self._world.path_of(identifier): amount for identifier, amount in self._world.runs.items()})
+
+    def _need_same(self, mirror: Mirror, what: str, booked: object, found: object) -> None:
+        self._need(booked == found, mirror, f"{what} are booked as {booked}, but the tasks say {found}")
+
+    def _need(self, holds: bool, mirror: Mirror, what: str) -> None:
+        if not holds:
+            self._world.problems.append(f"{mirror.header.workflow_name} {mirror.header.id[:8]}: {what}")
+
+
