@@ -95,7 +95,7 @@ WORKLOADS = (
 class World:
     """The service on metered ports, and an executor that takes its messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_commit: Callable[[], None] | None = None) -> None:
         self.meter = Meter()
         self.clock = ManualClock(1_800_000_000.0)
         self.queue = MemoryQueue(self.clock)
@@ -108,7 +108,9 @@ class World:
             entropy=SeededEntropy(1),
         )
         self.api = assemble(Settings(storage="memory"), self._ports)
-        self.executor = assemble(Settings(storage="memory"), self._ports)
+        self.executor = assemble(
+            Settings(storage="memory"), self._ports, observe=lambda *_: on_commit() if on_commit is not None else None
+        )
 
     def upload(self, text: str) -> None:
         """Store a definition."""

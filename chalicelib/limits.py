@@ -29,6 +29,7 @@ ENVIRONMENT_NAME_CHARACTERS_MAX: Final = 200
 FIELD_BYTES_MAX: Final = 1024 * 1024
 STATE_INFO_CHARACTERS_MAX: Final = 65_500
 INLINE_VALUE_BYTES_MAX: Final = 256
+VALUE_DEPTH_MAX: Final = 200
 PAYLOAD_THRESHOLD_BYTES: Final = 32 * 1024
 
 # Identities: how many tasks one execution, and how many action executions one task, can have

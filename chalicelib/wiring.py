@@ -33,7 +33,7 @@ from chalicelib.services.executor import Executor, ExecutorSettings
 from chalicelib.services.journal import log_changes
 from chalicelib.services.messages import TASKS, TASKS_LONG
 from chalicelib.services.ports import Clock, Entropy, Payloads, Queue, Table
-from chalicelib.services.turns import Turns, TurnSettings
+from chalicelib.services.turns import Observer, Turns, TurnSettings
 
 _LANGUAGES: Final = frozenset({"yaql", "jinja"})
 
@@ -136,8 +136,10 @@ class Container:
         return self.ports.entropy
 
 
-def assemble(settings: Settings, ports: Ports, registry: Registry | None = None) -> Container:
-    """The services on these ports."""
+def assemble(
+    settings: Settings, ports: Ports, registry: Registry | None = None, *, observe: Observer = log_changes
+) -> Container:
+    """The services on these ports; ``observe`` is told of every commit."""
     registry = registry or Registry()
     options = replace(Options(), languages=settings.languages)
     definitions = Definitions(
@@ -151,7 +153,7 @@ def assemble(settings: Settings, ports: Ports, registry: Registry | None = None)
         ports.clock,
         TurnSettings(options, settings.field_bytes_max, settings.alarm_interval_sec),
         pause=getattr(ports.clock, "pause", time.sleep),
-        observe=log_changes,
+        observe=observe,
     )
     engine = EngineService(
         turns, Dispatcher(turns, ports.queue, ports.clock, settings.targets), definitions, ports.clock, ports.entropy

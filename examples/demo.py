@@ -57,21 +57,24 @@ def serving(port: int) -> Iterator[str]:
     """The service in a process of its own; its URL. Raises DemoError if it does not start, or does not stop cleanly."""
     command = [str(program("mistral-local")), "serve", "--port", str(port), "--quiet"]
     say(f"$ mistral-local serve{f' --port {port}' if port else ''}")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        line = first_line(process)
-        print(f"  {line}")
-        yield line.split()[2]
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = first_line(process)
+            print(f"  {line}")
+            yield line.split()[2]
+        except BaseException:
+            process.kill()
+            raise
+        stop(process)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Ask the service to end. Raises DemoError if it does not, or not cleanly."""
     process.send_signal(signal.SIGTERM)
     try:
         status = process.wait(STOP_SEC)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
         raise DemoError(f"the service did not stop within {STOP_SEC:g} s and was killed") from None
     if status:
         raise DemoError(f"the service ended with status {status}; its messages stand above")

@@ -46,10 +46,10 @@ class HasDefinitions(Protocol):
         """All other actions."""
 
 
-Services = Callable[[], HasDefinitions]
+Provider = Callable[[], HasDefinitions]
 
 
-def routes(services: Services) -> tuple[Route, ...]:
+def routes(services: Provider) -> tuple[Route, ...]:
     """All routes of this module; ``services`` is called when a request comes, not before."""
     return (
         *_document_routes(services, Kind.WORKBOOK, "/v2/workbooks", "/v2/workbooks/{name}"),
@@ -67,7 +67,7 @@ def routes(services: Services) -> tuple[Route, ...]:
     )
 
 
-def _document_routes(services: Services, kind: Kind, collection: str, one: str) -> tuple[Route, ...]:
+def _document_routes(services: Provider, kind: Kind, collection: str, one: str) -> tuple[Route, ...]:
     if kind is Kind.ACTION:
         listing: Handler = partial(_list_actions, services)
         get: Handler = partial(_get_action, services)
@@ -84,7 +84,7 @@ def _document_routes(services: Services, kind: Kind, collection: str, one: str) 
     )
 
 
-def _environment_routes(services: Services) -> tuple[Route, ...]:
+def _environment_routes(services: Provider) -> tuple[Route, ...]:
     kind = Kind.ENVIRONMENT
     return (
         Route("GET", "/v2/environments", partial(_list, services, kind), arguments_of(ENVIRONMENTS)),
@@ -98,37 +98,37 @@ def _environment_routes(services: Services) -> tuple[Route, ...]:
 # -- documents
 
 
-def _list(services: Services, kind: Kind, call: Call) -> Answer:
+def _list(services: Provider, kind: Kind, call: Call) -> Answer:
     if to_boolean(ALL_PROJECTS, call.query.get(ALL_PROJECTS, "")):
         call.caller.demand_admin()
     return Answer(list_definitions(services().definitions, kind, call))
 
 
-def _get(services: Services, kind: Kind, call: Call) -> Answer:
+def _get(services: Provider, kind: Kind, call: Call) -> Answer:
     resource = RESOURCES[kind]
     fields = wanted_fields(call, resource)
     record = services().definitions.get(kind, access_of(call), _identifier(call), _namespace(call))
     return Answer(typed(resource, row_of(record), fields))
 
 
-def _create(services: Services, kind: Kind, call: Call) -> Answer:
+def _create(services: Provider, kind: Kind, call: Call) -> Answer:
     records = services().definitions.create(kind, access_of(call), call.body, _placement(call))
     return Answer(_written(kind, [created_row(record) for record in records], one=False), CREATED)
 
 
-def _update(services: Services, kind: Kind, call: Call) -> Answer:
+def _update(services: Provider, kind: Kind, call: Call) -> Answer:
     identifier = call.parameters.get("identifier")
     records = services().definitions.update(kind, access_of(call), call.body, _placement(call), identifier)
     rows = [updated_row(record) for record in records]
     return Answer(_written(kind, rows, one=identifier is not None and kind is Kind.WORKFLOW))
 
 
-def _delete(services: Services, kind: Kind, call: Call) -> Answer:
+def _delete(services: Provider, kind: Kind, call: Call) -> Answer:
     services().definitions.delete(kind, access_of(call), _identifier(call), _namespace(call))
     return NO_CONTENT
 
 
-def _validate(services: Services, kind: Kind, call: Call) -> Answer:
+def _validate(services: Provider, kind: Kind, call: Call) -> Answer:
     verdict = services().definitions.judge(kind, call.body)
     if verdict.error is not None:
         return Answer({"valid": False, "error": verdict.error})
@@ -165,12 +165,12 @@ def _placement(call: Call) -> Placement:
 # -- actions
 
 
-def _list_actions(services: Services, call: Call) -> Answer:
+def _list_actions(services: Provider, call: Call) -> Answer:
     found = services()
     return Answer(list_actions(found.definitions, found.registry, call))
 
 
-def _get_action(services: Services, call: Call) -> Answer:
+def _get_action(services: Provider, call: Call) -> Answer:
     """An ad-hoc action of the namespace, else of the default one, else an action of this installation."""
     found, name, namespace = services(), _identifier(call), _namespace(call)
     fields = wanted_fields(call, ACTIONS)
@@ -191,7 +191,7 @@ def _get_action(services: Services, call: Call) -> Answer:
 # -- environments
 
 
-def _create_environment(services: Services, call: Call) -> Answer:
+def _create_environment(services: Provider, call: Call) -> Answer:
     attributes = read_attributes(call, "env", _ENVIRONMENT_ATTRIBUTES)
     record = services().definitions.create_environment(
         access_of(call), _environment_name(attributes), _environment(attributes), _scope(attributes) or "private"
@@ -199,7 +199,7 @@ def _create_environment(services: Services, call: Call) -> Answer:
     return Answer(typed(ENVIRONMENTS, created_row(record)), CREATED)
 
 
-def _update_environment(services: Services, call: Call) -> Answer:
+def _update_environment(services: Provider, call: Call) -> Answer:
     attributes = read_attributes(call, "env", _ENVIRONMENT_ATTRIBUTES)
     record = services().definitions.update_environment(
         access_of(call), _environment_name(attributes), _environment(attributes), _scope(attributes)

@@ -66,15 +66,15 @@ class _ListedExecutions:
         last: str | None = None
         selection = replace(selection, after=marker, descending=self._query.sort[0].descending)
         for scanned, header in enumerate(self._reader.executions(selection), start=1):
-            row = self._row(header)
-            if row is not None:
+            row = self._bare(header)
+            if self._query.matches(row) and self._is_null(row):
                 rows.append(row)
             if len(rows) >= limit:
-                return collection(self._query, rows, more=True)
+                return collection(self._query, map(self._complete, rows), more=True)
             if scanned >= EXECUTIONS_SCANNED_MAX:
                 last = header.public
                 break
-        return collection(self._query, rows, more=last is not None, last=last)
+        return collection(self._query, map(self._complete, rows), more=last is not None, last=last)
 
     def in_another_order(self, selection: ExecutionSelection) -> JsonObject:
         """Read them all, and sort them. Raises InputException when there are too many."""
@@ -94,10 +94,6 @@ class _ListedExecutions:
 
     def _bare(self, header: WorkflowExecution) -> JsonObject:
         return execution_row(header) | execution_values(self._reader, header, self._filtered) | {_HEADER: header}
-
-    def _row(self, header: WorkflowExecution) -> Row | None:
-        row = self._bare(header)
-        return self._complete(row) if self._query.matches(row) and self._is_null(row) else None
 
     def _is_null(self, row: Row) -> bool:
         return all(row.get(name) is None for name in self._nulls)

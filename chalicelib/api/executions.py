@@ -32,8 +32,6 @@ LIST_FLAGS: Final = ("include_output", "all_projects", "nulls")
 _BODY: Final = frozenset(EXECUTION.by_name) - {"name"}
 TREE_ARGUMENTS: Final = ("errors_only", "max_depth", "include_output")
 _REPORT_ARGUMENTS: Final = ("errors_only", "max_depth", "statistics_only")
-# What only sub-workflows have in their params: a copy of one is a root.
-_PARAMS_OF_CHILDREN: Final = frozenset({"root_execution_id", "task_execution_id", "index"})
 
 
 def routes(services: Provider) -> tuple[Route, ...]:

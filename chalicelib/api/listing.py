@@ -134,9 +134,8 @@ def page_of(
         compare = _Comparison(query.sort)
         found = [row for row in found if compare(row, marker) > 0]
     page = found if query.limit is None else found[: query.limit]
-    if complete is not None:
-        page = [complete(row) for row in page]
-    return collection(query, page, more=query.limit is not None and len(page) == query.limit)
+    is_full = query.limit is not None and len(page) == query.limit
+    return collection(query, page if complete is None else map(complete, page), more=is_full)
 
 
 def unknown_marker(query: ListQuery) -> Exception:
@@ -147,13 +146,14 @@ def unknown_marker(query: ListQuery) -> Exception:
     return NotFoundException(f"{query.resource.title} not found [id={marker}]")
 
 
-def collection(query: ListQuery, page: Sequence[Row], *, more: bool, last: str | None = None) -> JsonObject:
+def collection(query: ListQuery, page: Iterable[Row], *, more: bool, last: str | None = None) -> JsonObject:
     """The answer made of one page of rows. ``more``: a ``next`` link follows, from the last row, or from ``last``.
 
-    A page that would be too large for an answer ends early, and has a ``next`` link.
+    A page that would be too large for an answer ends early, and has a ``next`` link; rows behind its end are not made.
     """
     written: list[JsonObject] = []
     size = 0
+    end: str | None = None
     for row in page:
         shown = typed(query.resource, row, query.fields)
         size += _size_of(shown)
@@ -161,9 +161,11 @@ def collection(query: ListQuery, page: Sequence[Row], *, more: bool, last: str |
             more, last = True, None
             break
         written.append(shown)
+        end = row["id"]
     answer: JsonObject = {query.resource.collection: written}
-    if more and (last or written):
-        answer["next"] = next_link(query, last or page[len(written) - 1]["id"])
+    end = last or end
+    if more and end is not None:
+        answer["next"] = next_link(query, end)
     return answer
 
 

@@ -51,13 +51,7 @@ class Dispatch:
 
     commands: tuple[Command, ...]
     ordinal: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StartTask:
-    """A created task takes its first run."""
-
-    ordinal: int
+    action_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +66,13 @@ class ContinueTask:
 
 @dataclass(frozen=True, slots=True)
 class CompleteTask:
-    """A task comes to its end, with everything that follows from it."""
+    """A task comes to its end, with everything that follows from it. ``action_name``: by the result of this action."""
 
     ordinal: int
     state: State
     state_info: str | None = None
     skip: bool = False
+    action_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +112,6 @@ class CheckWorkflow:
 
 Step = (
     Dispatch
-    | StartTask
     | ContinueTask
     | CompleteTask
     | FailTask

@@ -155,7 +155,7 @@ _INVOCATION: Final = _Table(r.Invocation, "name=n input=i", input=_VALUE)
 _ACTION: Final = _Table(
     r.ActionExecution,
     "number=# name=n state=s created_at=c updated_at=u input=i result=r accepted=a index=x is_sync=y is_pure=p base=b target=t "
-    "timeout_sec=o safe_rerun=f claim=l execution_id=e revision=v",
+    "timeout_sec=o safe_rerun=f claim=l execution_id=e revision=v heard=h",
     state=_STATE,
     input=_VALUE,
     result=(_encode_result, _decode_result),
@@ -188,12 +188,13 @@ _NEXT: Final = (
 _TASK: Final = _Table(
     r.TaskExecution,
     "ordinal=# name=n type=t state=s created_at=c state_info=I updated_at=u started_at=b finished_at=f in_context=x triggered_by=g "
-    "published=P context=C processed=p next_tasks=N error_handled=h actions=A next_number=m has_items=w concurrency=k items=W stamp=z "
+    "published=P context=C processed=p next_tasks=N error_handled=h actions=A next_number=m has_items=w item_values=V concurrency=k items=W stamp=z "
     "timers=T retry_no=r waited_before=B waited_after=F result_after_wait=R results_dropped=d accepted_from=Z went_on=y out_context=X page=G",
     type=(str, r.TaskType),
     state=_STATE,
     triggered_by=_TRIGGER,
     published=_MEMBERS,
+    item_values=_MEMBERS,
     context=_nested(_CONTEXT),
     next_tasks=_NEXT,
     actions=_sequence(_ACTION),
@@ -204,12 +205,17 @@ _TASK: Final = _Table(
 
 
 def _encode_arrivals(arrivals: tuple[r.Arrival, ...]) -> Json:
-    return [_deltas([a.ordinal for a in arrivals]), [a.event for a in arrivals], _deltas([a.context for a in arrivals])]
+    return [
+        _deltas([a.ordinal for a in arrivals]),
+        [a.event for a in arrivals],
+        _deltas([a.context for a in arrivals]),
+        _deltas([a.edge for a in arrivals]),
+    ]
 
 
 def _decode_arrivals(data: Json) -> tuple[r.Arrival, ...]:
-    ordinals, events, contexts = data
-    return tuple(map(r.Arrival, _undeltas(ordinals), events, _undeltas(contexts)))
+    ordinals, events, contexts, edges = data
+    return tuple(map(r.Arrival, _undeltas(ordinals), events, _undeltas(contexts), _undeltas(edges)))
 
 
 _JOIN: Final = _Table(r.JoinProgress, "ordinal=# arrivals=a", arrivals=(_encode_arrivals, _decode_arrivals))
@@ -232,7 +238,7 @@ _HEADER: Final = _Table(
     "id=# project_id=p workflow_name=n workflow_id=w definition_hash=h state=s created_at=c updated_at=u public_id=q "
     "workflow_namespace=N workbook_name=k revision=v state_info=I description=D tags=t root_execution_id=r parent=P depth=d input=i "
     "params=a output=o variables=V next_ordinal=O frontier=F tail=l seen=S fired=f joins=J named=M ends=E failures=L cancellations=C "
-    "unprocessed=U backlog=B timers=T stamp=z wake_at=W reverse_target=R",
+    "unprocessed=U backlog=B timers=T stamp=z heard=e wake_at=W reverse_target=R",
     state=_STATE,
     tags=_TUPLE,
     parent=_nested(_PARENT),

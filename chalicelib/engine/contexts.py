@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from chalicelib.engine.draft import Draft
+from chalicelib.engine.needs import MissingData, Need
 from chalicelib.engine.records import EMPTY_CONTEXT, ContextNode, PayloadRef, TaskExecution, ValueRef, outbound_context
 from chalicelib.vocabulary import Json, JsonObject
 
@@ -87,6 +88,7 @@ def merge(draft: Draft, references: Iterable[int]) -> tuple[int, ContextNode | N
     base = distinct[-1]
     if len(distinct) == 1:
         return base, None
+    _require_chains(draft, distinct)
     before, before_versions = flatten(draft, base)
     variables, versions = dict(before), dict(before_versions)
     for reference in distinct[:-1]:
@@ -97,6 +99,37 @@ def merge(draft: Draft, references: Iterable[int]) -> tuple[int, ContextNode | N
     changed = {name: value for name, value in variables.items() if name not in before or before[name] is not value}
     changed_versions = {path: count for path, count in versions.items() if before_versions.get(path) != count}
     return base, ContextNode(base, changed, changed_versions)
+
+
+def _require_chains(draft: Draft, references: Iterable[int]) -> None:
+    """Ask at once for all records that reading these contexts takes, level by level. Raises MissingData."""
+    level = sorted(set(references))
+    while level:
+        missing: list[Need] = []
+        for reference in level:
+            try:
+                draft.context_node(reference)
+            except MissingData as lack:
+                missing += lack.needs
+        if missing:
+            raise MissingData(*missing)
+        level = sorted({draft.context_node(reference).base for reference in level} - {EMPTY_CONTEXT})
+
+
+def is_same(one: Json, other: Json) -> bool:
+    """Whether two values are the same JSON. Unlike ``==`` it tells 1 from true and from 1.0.
+
+    Identity would not do: a process that has read its records sees two objects where one that remembers sees the same.
+    """
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(is_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return bool(one == other)
 
 
 def _merge_variables(
@@ -115,7 +148,7 @@ def _merge_variables(
             merged = {**merged, key: value} if merged is left else _with(merged, key, value)
             continue
         mine = merged[key]
-        if mine is value or mine == value:
+        if is_same(mine, value):
             continue
         path = f"{prefix}.{key}" if prefix else str(key)
         winner = _merge_values(draft, mine, left_versions, value, right_versions, path)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.invocations import WorkflowFacts, check_input, with_defaults
+from chalicelib.engine.plain import plain
 from chalicelib.engine.records import Parent, WorkflowExecution
 from chalicelib.engine.reverse import target_of
 from chalicelib.engine.scope import workflow_scope
@@ -59,10 +60,10 @@ def create(engine: Engine, birth: Birth, loaded: Loaded) -> Draft:
         root_execution_id=birth.root_execution_id,
         parent=birth.parent,
         depth=birth.depth,
-        input=with_defaults(facts.input, birth.input),
+        input=plain(with_defaults(facts.input, birth.input)),
     )
     draft = Draft(header, loaded)
-    draft.params = {**birth.params, "env": _environment(engine, draft, birth)}
+    draft.params = plain({**birth.params, "env": _environment(engine, draft, birth)})
     draft.params.setdefault("namespace", facts.namespace)
     if engine.plan.spec.type == "reverse":
         target_of(engine, draft.params)
@@ -94,6 +95,6 @@ def _variables(engine: Engine, draft: Draft, security: Mapping[str, Json] | None
     variables["__execution"] = {"id": draft.header.public}
     draft.variables = variables
     if engine.plan.spec.vars:
-        evaluated = evaluate(engine, draft, dict(engine.plan.spec.vars), workflow_scope(draft))
+        evaluated = plain(evaluate(engine, draft, dict(engine.plan.spec.vars), workflow_scope(draft)))
         variables = {**variables, **evaluated}
     return variables

@@ -7,6 +7,7 @@ is never changed. Pure: no clock, no randomness, no I/O.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
@@ -42,8 +43,8 @@ from chalicelib.engine.events import (
 )
 from chalicelib.engine.invocations import TaskFailure, transform
 from chalicelib.engine.needs import MissingData, NeedsData
-from chalicelib.engine.reconcile import unfinished_actions
-from chalicelib.engine.records import ActionExecution, TaskExecution, Timer, TimerKind
+from chalicelib.engine.plain import plain_result
+from chalicelib.engine.records import ActionExecution, TaskExecution, Timer, TimerKind, is_news, is_superseded
 from chalicelib.engine.sizes import check_size
 from chalicelib.engine.world import Engine
 from chalicelib.errors import MistralError
@@ -76,11 +77,14 @@ def _apply(engine: Engine, draft: Draft, event: Event) -> None:
         case TimerFired():
             _timer_fired(draft, event)
         case PauseRequested():
-            workflow.pause(draft, event.message)
+            if draft.hears(event.stamp):
+                workflow.pause(draft, event.message)
         case ResumeRequested():
-            operator.resume(engine, draft, event.env)
+            if draft.hears(event.stamp):
+                operator.resume(engine, draft, event.env)
         case StopRequested():
-            workflow.stop(engine, draft, event.state, event.message)
+            if draft.hears(event.stamp):
+                workflow.stop(engine, draft, event.state, event.message)
         case RerunRequested():
             operator.rerun(engine, draft, event)
         case SkipRequested():
@@ -92,7 +96,7 @@ def _apply(engine: Engine, draft: Draft, event: Event) -> None:
             if event.description is not None:
                 draft.description = event.description
         case Continued():
-            _continue(draft)
+            _continue(engine, draft)
         case _:
             assert_never(event)
 
@@ -114,15 +118,15 @@ def _drain(engine: Engine, draft: Draft) -> None:
 def _perform(engine: Engine, draft: Draft, step: Step) -> None:
     match step:
         case Dispatch(ordinal=0):
-            dispatch.dispatch(engine, draft, step)
+            _dispatch(engine, draft, step)
         case Dispatch():
-            _guarded(engine, draft, step.ordinal, "complete", lambda: dispatch.dispatch(engine, draft, step))
+            _guarded(draft, step.ordinal, "complete", lambda: dispatch.dispatch(engine, draft, step), step.action_name)
         case ContinueTask():
-            _guarded(engine, draft, step.ordinal, "run", lambda: tasks.continue_task(engine, draft, step))
+            _guarded(draft, step.ordinal, "run", lambda: tasks.continue_task(engine, draft, step))
         case CompleteTask():
-            _guarded(engine, draft, step.ordinal, "complete", lambda: tasks.complete(engine, draft, step))
+            _guarded(draft, step.ordinal, "complete", lambda: tasks.complete(engine, draft, step), step.action_name)
         case FailTask():
-            tasks.fail(draft, step.ordinal, step.message)
+            tasks.fail(engine, draft, step.ordinal, step.message)
             workflow.fail(engine, draft, step.message)
         case RefreshJoins():
             if not draft.is_paused:
@@ -139,26 +143,40 @@ def _perform(engine: Engine, draft: Draft, step: Step) -> None:
             assert_never(step)
 
 
+def _dispatch(engine: Engine, draft: Draft, step: Dispatch) -> None:
+    """Carry out commands that belong to no single task; what is wrong with them fails the workflow."""
+    try:
+        dispatch.dispatch(engine, draft, step)
+    except MistralError as error:
+        workflow.fail(engine, draft, f"Failed to go on [error={error.message}, wf={draft.header.workflow_name}]")
+
+
 def _start(engine: Engine, draft: Draft, ordinal: int) -> None:
     task = draft.frontier.get(ordinal)
     if task is None:
         return
     if task.state is State.IDLE:
-        _guarded(engine, draft, ordinal, "run", lambda: tasks.start(engine, draft, ordinal))
+        _guarded(draft, ordinal, "run", lambda: tasks.start(engine, draft, ordinal))
     elif task.state is State.RUNNING and task.items is not None and not draft.is_paused:
-        _guarded(engine, draft, ordinal, "run", lambda: items.run(engine, draft, task))
+        _guarded(draft, ordinal, "run", lambda: items.run(engine, draft, task))
 
 
-def _guarded(engine: Engine, draft: Draft, ordinal: int, verb: str, act: object) -> None:
+def _guarded(draft: Draft, ordinal: int, verb: str, act: Callable[[], None], action_name: str = "") -> None:
     """Run a step of a task; a failure of the definition in it forces task and workflow to fail."""
-    assert callable(act)
     try:
         act()
     except TaskFailure as failure:
         draft.then(CompleteTask(ordinal, State.ERROR, failure.message))
     except MistralError as error:
-        names = f"wf={draft.header.workflow_name}, task={draft.task(ordinal).name}"
-        draft.then(FailTask(ordinal, f"Failed to {verb} task [error={error.message}, {names}]"))
+        draft.then(FailTask(ordinal, _forced_failure_text(draft, draft.task(ordinal), error, verb, action_name)))
+
+
+def _forced_failure_text(draft: Draft, task: TaskExecution, error: MistralError, verb: str, action_name: str) -> str:
+    """Mistral's words for a forced failure: while the result of an action was handled, or the task was run or completed otherwise."""
+    names = f"error={error.message}, wf={draft.header.workflow_name}, task={task.name}"
+    if action_name:
+        return f"Failed to handle action completion [{names}, action={action_name}]"
+    return f"Failed to {verb} task [{names}]"
 
 
 # -- events of actions
@@ -169,39 +187,46 @@ def _action_completed(engine: Engine, draft: Draft, event: ActionCompleted) -> N
         return
     task = draft.task(event.ordinal)
     action = draft.action(task, event.number)
-    if action is None or (items.is_counted(task, action) if task.has_items else action.state.is_completed):
+    if action is None or not is_news(action, event.stamp):
+        return
+    if items.is_counted(task, action) if task.has_items else action.state.is_completed:
         return
     if action.state.is_completed and action.result is not None:
         # An item whose record was written just before its process died.
         _finish_item(engine, draft, task, action)
         return
     try:
-        result = transform(engine, draft, task, action, event.result)
+        result = plain_result(transform(engine, draft, task, action, event.result))
         check_size(result.value, "output", engine.field_bytes_max)
     except MistralError as error:
         _fail_action(draft, task, action, error)
         return
-    action = replace(action, state=result.state, result=result, accepted=True, updated_at=draft.now, claim=None)
+    action = replace(
+        action,
+        state=result.state,
+        result=result,
+        accepted=not is_superseded(task, action),
+        updated_at=draft.now,
+        claim=None,
+        heard=max(action.heard, event.stamp),
+    )
     task = draft.put_action(task, action)
-    if task.state.is_completed:
+    if task.state.is_completed or not action.accepted:
         return
     if task.has_items:
         _finish_item(engine, draft, task, action)
     else:
-        draft.then(CompleteTask(task.ordinal, result.state, _state_info(action, result)))
+        draft.then(CompleteTask(task.ordinal, result.state, _state_info(action, result), action_name=action.name))
 
 
 def _finish_item(engine: Engine, draft: Draft, task: TaskExecution, action: ActionExecution) -> None:
     if not task.state.is_completed:
         ordinal = task.ordinal
-        _guarded(engine, draft, ordinal, "run", lambda: items.finish(engine, draft, draft.task(ordinal), action))
+        _guarded(draft, ordinal, "", lambda: items.finish(engine, draft, draft.task(ordinal), action), action.name)
 
 
 def _fail_action(draft: Draft, task: TaskExecution, action: ActionExecution, error: MistralError) -> None:
-    message = (
-        f"Failed to handle action completion [error={error.message}, wf={draft.header.workflow_name}, "
-        f"task={task.name}, action={action.name}]"
-    )
+    message = _forced_failure_text(draft, task, error, "", action.name)
     failed = replace(
         action, state=State.ERROR, result=Result(error=message), accepted=False, updated_at=draft.now, claim=None
     )
@@ -249,9 +274,12 @@ def _action_updated(engine: Engine, draft: Draft, event: ActionUpdated) -> None:
         return
     task = draft.task(event.ordinal)
     action = draft.action(task, event.number)
-    if action is None or not may_become(action.state, event.state):
+    if action is None or not is_news(action, event.stamp):
         return
-    task = draft.put_action(task, replace(action, state=event.state, updated_at=draft.now))
+    if action.state is event.state or not may_become(action.state, event.state):
+        return
+    heard = max(action.heard, event.stamp)
+    task = draft.put_action(task, replace(action, state=event.state, updated_at=draft.now, heard=heard))
     children_paused = any(child.state is State.PAUSED for child in draft.actions(task))
     follows = not task.state.is_completed and may_become(task.state, event.state)
     if follows and not (event.state is State.RUNNING and children_paused):
@@ -318,18 +346,12 @@ def _workflow_timer_fired(draft: Draft, event: TimerFired) -> None:
     draft.then(StopWorkflow(State.ERROR, f"Workflow timed out [timeout(s)={int(timer.delay_sec)}]."))
 
 
-def _continue(draft: Draft) -> None:
-    """Go on where the records say: tasks not started yet, items not started yet, joins that are ready, an end not noticed."""
+def _continue(engine: Engine, draft: Draft) -> None:
+    """Go on where the records say: items not counted yet, tasks and items not started yet, joins that are ready, an end not noticed."""
+    for task in list(draft.frontier.values()):
+        for action in items.uncounted(draft, task):
+            _finish_item(engine, draft, draft.task(task.ordinal), action)
     if draft.is_paused:
         return
-    for task in draft.frontier.values():
-        if (task.state is State.IDLE and task.started_at is None) or (
-            task.items is not None and task.state is State.RUNNING
-        ):
-            draft.starts.append(task.ordinal)
-        elif task.state is State.WAITING:
-            draft.then(RefreshJoins(task.name))
-        for action in unfinished_actions(draft, task):
-            if action.is_pure:
-                draft.emit(RunAction(task.ordinal, action.number, is_pure=True))
+    operator.wake(draft)
     draft.then(CheckWorkflow())

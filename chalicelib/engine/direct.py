@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from chalicelib.engine.agenda import Command, Noop, RunTask, SetWorkflowState
 from chalicelib.engine.contexts import outbound_of
 from chalicelib.engine.draft import Draft
+from chalicelib.engine.plain import plain
 from chalicelib.engine.records import EMPTY_CONTEXT, TaskExecution, TriggeredBy
 from chalicelib.engine.scope import outbound_scope
 from chalicelib.engine.world import Engine, evaluate
@@ -64,7 +65,7 @@ def _command(engine: Engine, draft: Draft, task: TaskExecution, event: str, link
     message = None
     if link.params:
         scope = outbound_scope(draft, task, outbound_of(task))
-        message = evaluate(engine, draft, dict(link.params), scope, task).get("msg")
+        message = plain(evaluate(engine, draft, dict(link.params), scope, task)).get("msg")
     return SetWorkflowState(link.name, _COMMAND_STATES[link.name], message, task.ordinal, event, handles_error)
 
 

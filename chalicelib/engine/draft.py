@@ -7,6 +7,7 @@ into a ``Transition``: the records to write, in one transaction, on condition of
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -37,7 +38,6 @@ from chalicelib.engine.records import (
 )
 from chalicelib.vocabulary import Json, State
 
-
 _COMPARED: Final = (
     "frontier",
     "state_info",
@@ -50,6 +50,7 @@ _COMPARED: Final = (
     "stamp",
     "joins",
     "unprocessed",
+    "heard",
 )
 
 
@@ -66,7 +67,6 @@ class Loaded:
     payloads: dict[str, Json] = field(default_factory=dict)
     found: dict[Need, Any] = field(default_factory=dict)
     has_all_tasks: bool = False
-    item_lists: dict[tuple[int, int], Json] = field(default_factory=dict)
 
 
 def effective_actions(task: TaskExecution, actions: list[ActionExecution]) -> list[ActionExecution]:
@@ -114,6 +114,7 @@ class Draft:
         self.backlog: tuple[BackloggedCommand, ...] = header.backlog
         self.timers: tuple[Timer, ...] = header.timers
         self.stamp = header.stamp
+        self.heard = header.heard
         self.reverse_target = header.reverse_target
         self.finished: dict[int, TaskExecution] = {}
         self.contexts: dict[int, ContextNode] = {}
@@ -121,14 +122,14 @@ class Draft:
         self.effects: list[Effect] = []
         self.agenda: deque[Step] = deque()
         self.starts: deque[int] = deque()
-        self.weight = 0
+        self.kept_apart: dict[int, int] = {}
         self.fresh_random = 0
 
     def fork(self) -> Draft:
         """A copy that can be thrown away; records are shared, containers are not."""
         twin = object.__new__(Draft)
         twin.__dict__.update(self.__dict__)
-        for name in ("frontier", "tail", "joins", "named", "ends", "finished", "contexts"):
+        for name in ("frontier", "tail", "joins", "named", "ends", "finished", "contexts", "kept_apart"):
             setattr(twin, name, dict(getattr(self, name)))
         twin.items = {ordinal: dict(items) for ordinal, items in self.items.items()}
         twin.effects = list(self.effects)
@@ -158,6 +159,17 @@ class Draft:
     def exists(self, ordinal: int) -> bool:
         """Whether a task with this ordinal was ever created."""
         return 0 < ordinal < self.next_ordinal
+
+    def tasks(self, ordinals: Iterable[int]) -> list[TaskExecution]:
+        """Several task executions; what is missing is asked for at once. Raises MissingData."""
+        wanted = list(ordinals)
+        missing = [NeedTask(ordinal) for ordinal in wanted if not self._knows(ordinal)]
+        if missing:
+            raise MissingData(*missing)
+        return [self.task(ordinal) for ordinal in wanted]
+
+    def _knows(self, ordinal: int) -> bool:
+        return any(ordinal in known for known in (self.frontier, self.finished, self.tail, self.loaded.tasks))
 
     def all_tasks(self) -> list[TaskExecution]:
         """Every task execution, in order of creation. Raises MissingData."""
@@ -286,4 +298,19 @@ class Draft:
     @property
     def touched(self) -> int:
         """How many records, other than the header, sealing may have to write: never too few."""
-        return len(self.finished) + len(self.contexts) + sum(map(len, self.items.values())) + self.weight
+        values = sum(count for ordinal, count in self.kept_apart.items() if ordinal in self.frontier)
+        return len(self.finished) + len(self.tail) + len(self.contexts) + sum(map(len, self.items.values())) + values
+
+    # -- relatives
+
+    def next_stamp(self) -> int:
+        """What the next word to a relative is stamped with."""
+        self.stamp += 1
+        return self.stamp
+
+    def hears(self, stamp: int) -> bool:
+        """Whether a word of the parent is news; one that is older than what was heard last is not. Words of others have no stamp."""
+        if stamp and stamp <= self.heard:
+            return False
+        self.heard = max(self.heard, stamp)
+        return True

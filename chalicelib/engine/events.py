@@ -1,4 +1,8 @@
-"""What can happen to an execution. Every event may come twice, late or out of order: then it changes nothing more."""
+"""What can happen to an execution. Every event may come twice, late or out of order: then it changes nothing more.
+
+What one execution tells another carries the teller's ``stamp``, which only grows: who has heard of a later one ignores an earlier one. An
+event that comes from elsewhere (an operator, an executor) has the stamp 0 and is always heard.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ class ActionCompleted:
     ordinal: int
     number: int
     result: Result
+    stamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class ActionUpdated:
     ordinal: int
     number: int
     state: State
+    stamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class PauseRequested:
     """Pause the workflow and its unfinished sub-workflows."""
 
     message: str | None = None
+    stamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ class ResumeRequested:
     """Resume the workflow and its sub-workflows, with an environment to merge in."""
 
     env: JsonObject | None = None
+    stamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,7 @@ class StopRequested:
 
     state: State
     message: str | None = None
+    stamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,7 @@ class Revived:
 
     ordinal: int
     number: int
+    stamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)

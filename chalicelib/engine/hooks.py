@@ -62,8 +62,6 @@ def _wait_before(engine: Engine, draft: Draft, task: TaskExecution, spec: Polici
     delay_sec = _seconds(engine, draft, task, "WaitBeforePolicy", spec.wait_before)
     if not delay_sec or task.state is State.IDLE:
         return task
-    if task.waited_before:
-        return draft.put(task, state=State.RUNNING, state_info=None)
     task = draft.put(
         task,
         state=State.DELAYED,
@@ -143,8 +141,10 @@ def _retry(engine: Engine, draft: Draft, task: TaskExecution, spec: RetrySpec) -
 
 def drop_results(draft: Draft, task: TaskExecution, *, only_failed: bool = False) -> TaskExecution:
     """Take back the acceptance of a task's results: of all, or just of the failed and cancelled ones. All means that items start anew."""
+    if not only_failed:
+        task = draft.put(task, items=None, item_values=None, accepted_from=task.next_number)
     if task.has_items:
-        return task if only_failed else draft.put(task, items=None, accepted_from=task.next_number)
+        return task
     for action in draft.actions(task):
         if action.accepted and (not only_failed or action.state in (State.ERROR, State.CANCELLED)):
             task = draft.put_action(task, replace(action, accepted=False))

@@ -15,11 +15,18 @@ from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import RunAction, StartSubworkflow
 from chalicelib.engine.identity import child_execution_id, task_id
 from chalicelib.engine.needs import NeedAction, NeedWorkflow
+from chalicelib.engine.plain import plain
 from chalicelib.engine.records import ActionExecution, Invocation, TaskExecution
 from chalicelib.engine.scope import ad_hoc_scope, target_scope, task_scope, timeout_scope
 from chalicelib.engine.sizes import check_size
 from chalicelib.engine.world import Engine, evaluate
-from chalicelib.errors import InputException, InvalidActionException, MistralError, SizeLimitExceededException
+from chalicelib.errors import (
+    EvaluationException,
+    InputException,
+    InvalidActionException,
+    MistralError,
+    SizeLimitExceededException,
+)
 from chalicelib.lang.specs import ActionSpec, InputSpec, TaskSpec
 from chalicelib.limits import ACTIONS_PER_TASK_MAX
 from chalicelib.vocabulary import Json, JsonObject, Result, State
@@ -84,7 +91,7 @@ def schedule(
 def _evaluated_input(
     engine: Engine, draft: Draft, task: TaskExecution, spec: TaskSpec, scope: Mapping[str, Json]
 ) -> JsonObject:
-    value = evaluate(engine, draft, spec.input, scope, task) if spec.input else {}
+    value = plain(evaluate(engine, draft, spec.input, scope, task)) if spec.input else {}
     if not isinstance(value, dict):
         raise InputException(
             f"Wrong dynamic input for task: {task.name}. Dict type is expected. "
@@ -99,16 +106,17 @@ def _action_input(
     value = _evaluated_input(engine, draft, task, spec, scope)
     params = draft.resolve(draft.params) or {}
     env = draft.resolve(params.get("env")) or {}
-    defaults = (env.get("__actions") or {}).get(spec.action) if spec.action else None
+    all_defaults = env.get("__actions") or {}
+    defaults = all_defaults.get(spec.action) if isinstance(all_defaults, dict) and spec.action else None
+    if not isinstance(all_defaults, dict) or not isinstance(defaults, (dict, type(None))):
+        raise InputException("The environment's '__actions' must be an object of objects: default inputs by action name.")
     return deep_merge(value, defaults, overwrite=False) if defaults else value
 
 
 def _schedule_action(
     engine: Engine, draft: Draft, task: TaskExecution, spec: TaskSpec, action_input: JsonObject, *, number: int, index: int
 ) -> TaskExecution:
-    target = None
-    if spec.target is not None:
-        target = evaluate(engine, draft, spec.target, target_scope(draft, task, action_input))
+    target = _target(engine, draft, task, spec, action_input)
     name, descriptor = _find_action(engine, draft, task, spec)
     _check_parameters(name, descriptor, action_input)
     base, runnable = _unroll(engine, draft, task, name, descriptor, action_input)
@@ -132,20 +140,40 @@ def _schedule_action(
         is_sync=runnable.is_sync,
         is_pure=runnable.is_pure(base_input) and target is None,
         base=base,
-        target=target if isinstance(target, str) else None,
+        target=target,
         timeout_sec=timeout,
         safe_rerun=bool(engine.plan.graph.safe_rerun(task.name)),
     )
     task = draft.put(task, next_number=max(task.next_number, number + 1))
     task = draft.put_action(task, action)
+    if not task.has_items:
+        draft.kept_apart[task.ordinal] = draft.kept_apart.get(task.ordinal, 0) + (1 if base is None else 2)
     draft.emit(RunAction(task.ordinal, number, action.is_pure, action.target, timeout))
     return task
+
+
+def _target(engine: Engine, draft: Draft, task: TaskExecution, spec: TaskSpec, action_input: JsonObject) -> str | None:
+    if spec.target is None:
+        return None
+    try:
+        target = evaluate(engine, draft, spec.target, target_scope(draft, task, action_input))
+    except EvaluationException as error:
+        raise _in_items(spec, error) from error
+    return target if isinstance(target, str) else None
+
+
+def _in_items(spec: TaskSpec, error: MistralError) -> MistralError:
+    """A wrong name or target fails a with-items task as a failed action does, and any other task by force."""
+    return TaskFailure(error.message) if spec.with_items is not None else error
 
 
 def _find_action(
     engine: Engine, draft: Draft, task: TaskExecution, spec: TaskSpec
 ) -> tuple[str, ActionSpec | ActionDescriptor]:
-    name = evaluate(engine, draft, spec.action, task_scope(draft, task), task) if spec.action else None
+    try:
+        name = evaluate(engine, draft, spec.action, task_scope(draft, task), task) if spec.action else None
+    except EvaluationException as error:
+        raise _in_items(spec, error) from error
     name = name or "std.noop"
     namespace = draft.header.workflow_namespace
     workbook = draft.header.workbook_name
@@ -153,10 +181,7 @@ def _find_action(
         found = draft.ask(NeedAction(candidate, namespace))
         if found is not None:
             return candidate, found
-    failure = f"Failed to find action [action_name={name}, namespace={namespace}]"
-    if spec.with_items is not None:
-        raise TaskFailure(failure)
-    raise InvalidActionException(failure)
+    raise _in_items(spec, InvalidActionException(f"Failed to find action [action_name={name}, namespace={namespace}]"))
 
 
 def _check_parameters(name: str, descriptor: ActionSpec | ActionDescriptor, action_input: JsonObject) -> None:
@@ -207,7 +232,7 @@ def _unroll(
     while isinstance(descriptor, ActionSpec):
         given = with_defaults(descriptor.input, action_input)
         try:
-            action_input = evaluate(engine, draft, dict(descriptor.base_input), ad_hoc_scope(draft, task, given))
+            action_input = plain(evaluate(engine, draft, dict(descriptor.base_input), ad_hoc_scope(draft, task, given)))
             name = descriptor.base
             if name in seen:
                 raise InvalidActionException(f"Found a cycle in an ad-hoc action chain [action_name={name}]")
@@ -286,6 +311,8 @@ def _schedule_workflow(
     )
     task = draft.put(task, next_number=max(task.next_number, number + 1))
     task = draft.put_action(task, child)
+    if not task.has_items:
+        draft.kept_apart[task.ordinal] = draft.kept_apart.get(task.ordinal, 0) + 2
     draft.emit(StartSubworkflow(task.ordinal, number, child_id))
     return task
 

@@ -12,43 +12,66 @@ from chalicelib import policies
 from chalicelib.engine.agenda import CompleteTask
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.invocations import schedule
+from chalicelib.engine.plain import plain
 from chalicelib.engine.records import ActionExecution, ItemsProgress, TaskExecution
 from chalicelib.engine.scope import ContextLayer, task_scope
 from chalicelib.engine.world import Engine, evaluate
 from chalicelib.errors import InputException
 from chalicelib.limits import TURN_RECORDS_MAX
-from chalicelib.vocabulary import Json, State
+from chalicelib.vocabulary import JsonObject, State
 
 
 def run(engine: Engine, draft: Draft, task: TaskExecution) -> None:
     """Start the items that may start now. Raises TaskFailure, MistralError, MissingData."""
+    if task.items is not None and _startable_count(task.items) == 0:
+        _end_if_nothing_runs(draft, task, task.items)
+        return
     lists = _item_lists(engine, draft, task)
     count = len(next(iter(lists.values())))
     progress = task.items or ItemsProgress(
         count, task.concurrency, tolerated_percentage=_tolerated(engine, draft, task), first_number=task.next_number
     )
-    if task.items is None:
-        task = draft.put(task, items=progress)
-    if count == 0:
-        draft.then(CompleteTask(task.ordinal, State.SUCCESS))
-        return
+    if count != progress.count:
+        raise InputException(f"with-items of task '{task.name}' had {progress.count} items, and now there are {count}.")
     for index in _startable(progress):
         if draft.touched >= TURN_RECORDS_MAX:
             draft.starts.append(task.ordinal)
-            return
+            break
         item = {name: values[index] for name, values in lists.items()}
         # A variable of the same name that the task received wins over the item's: so it is on Mistral.
         received = ContextLayer(draft, task.in_context)
         item = {name: received[name] if name in received else value for name, value in item.items()}
         task = schedule(engine, draft, task, number=task.next_number, index=index, item=item)
         progress = replace(progress, started=progress.started | 1 << index)
+    _keep_progress(draft, task, progress, lists)
+
+
+def _keep_progress(draft: Draft, task: TaskExecution, progress: ItemsProgress, lists: JsonObject) -> None:
+    """Items that wait to start keep their values: what was counted is what runs, whatever the expressions say by then."""
+    if progress.started.bit_count() == progress.count:
+        task = draft.put(task, items=progress, item_values=None)
+    elif task.item_values is None:
+        task = draft.put(task, items=progress, item_values=lists)
+        draft.kept_apart[task.ordinal] = 1
+    else:
         task = draft.put(task, items=progress)
+    _end_if_nothing_runs(draft, task, progress)
+
+
+def _end_if_nothing_runs(draft: Draft, task: TaskExecution, progress: ItemsProgress) -> None:
+    """No items at all, or all of them have ended already: a join that is reached once more ends with the results it has."""
+    if progress.finished.bit_count() == progress.count and (verdict := _verdict(progress)) is not None:
+        draft.then(CompleteTask(task.ordinal, *verdict))
+
+
+def _startable_count(progress: ItemsProgress) -> int:
+    missing = progress.count - progress.started.bit_count()
+    running = (progress.started & ~progress.finished).bit_count()
+    return missing if progress.concurrency is None else max(0, min(missing, progress.concurrency - running))
 
 
 def _startable(progress: ItemsProgress) -> Iterable[int]:
-    running = (progress.started & ~progress.finished).bit_count()
-    capacity = progress.count if progress.concurrency is None else progress.concurrency - running
-    index = 0
+    capacity = _startable_count(progress)
     missing = ~progress.started & ((1 << progress.count) - 1)
     while missing and capacity > 0:
         index = (missing & -missing).bit_length() - 1
@@ -57,25 +80,22 @@ def _startable(progress: ItemsProgress) -> Iterable[int]:
         yield index
 
 
-def _item_lists(engine: Engine, draft: Draft, task: TaskExecution) -> dict[str, list[Json]]:
-    """The evaluated lists, by variable. Evaluated once per process and context: a list of ten thousand is not walked for each item."""
-    key = (task.ordinal, task.in_context)
-    known: dict[str, list[Json]] | None = draft.loaded.item_lists.get(key)
-    if known is not None and task.items is not None:
-        return known
+def _item_lists(engine: Engine, draft: Draft, task: TaskExecution) -> JsonObject:
+    """The lists to go through, by variable: those that were kept, or else evaluated. Raises InputException, EvaluationException."""
+    if task.item_values is not None:
+        return draft.resolve_object(task.item_values)
     spec = engine.plan.spec.tasks[task.name].with_items or {}
     evaluated = evaluate(engine, draft, dict(spec), task_scope(draft, task), task)
-    lists: dict[str, list[Json]] = {}
+    lists: JsonObject = {}
     for name, values in evaluated.items():
         if not isinstance(values, Iterable):
             raise InputException(
                 f"Wrong input format for: {name}. Iterable type is expected for each value, found {type(values).__name__}."
             )
-        lists[name] = list(values)
+        lists[name] = plain(list(values))
     if len({len(values) for values in lists.values()}) > 1:
         sizes = ", ".join(f"{name}: {len(values)}" for name, values in lists.items())
         raise InputException(f"Wrong input format for with-items. All arrays must have the same length. Lengths: {sizes}.")
-    draft.loaded.item_lists[key] = lists
     return lists
 
 
@@ -103,7 +123,7 @@ def finish(engine: Engine, draft: Draft, task: TaskExecution, action: ActionExec
     verdict = _verdict(progress)
     if verdict is not None:
         draft.then(CompleteTask(task.ordinal, *verdict))
-    elif progress.concurrency is not None:
+    elif progress.concurrency is not None and not draft.is_paused:
         run(engine, draft, task)
 
 
@@ -130,6 +150,17 @@ def _verdict(progress: ItemsProgress) -> tuple[State, str | None] | None:
     if failed and (tolerated is None or failed * 100 > tolerated * progress.count):
         return State.ERROR, "One or more actions had failed."
     return State.SUCCESS, None
+
+
+def uncounted(draft: Draft, task: TaskExecution) -> list[ActionExecution]:
+    """Items whose records were finished by a process that died before the header counted them. Raises MissingData."""
+    if task.items is None or task.items.started == task.items.finished:
+        return []
+    return [
+        action
+        for action in draft.actions(task)
+        if action.state.is_completed and action.result is not None and not is_counted(task, action)
+    ]
 
 
 def reset_failed(task: TaskExecution) -> ItemsProgress | None:

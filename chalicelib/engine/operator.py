@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chalicelib.engine import hooks, items, tasks, workflow
-from chalicelib.engine.agenda import CheckWorkflow, Command, CompleteTask, ContinueTask, Dispatch, RefreshJoins, SetWorkflowState
+from chalicelib.engine.agenda import (
+    CheckWorkflow,
+    Command,
+    CompleteTask,
+    ContinueTask,
+    Dispatch,
+    RefreshJoins,
+    SetWorkflowState,
+)
 from chalicelib.engine.contexts import deep_merge
 from chalicelib.engine.draft import Draft
-from chalicelib.engine.effects import SetTimer, Tell
+from chalicelib.engine.effects import RunAction, SetTimer, Tell
 from chalicelib.engine.events import RerunRequested, ResumeRequested, Revived, SkipRequested
-from chalicelib.engine.records import TaskExecution
+from chalicelib.engine.reconcile import unfinished_actions
+from chalicelib.engine.records import TaskExecution, is_news, is_superseded
 from chalicelib.engine.world import Engine
 from chalicelib.errors import InputException, NotAllowedException
 from chalicelib.vocabulary import JsonObject, State
@@ -35,35 +44,42 @@ def resume(engine: Engine, draft: Draft, env: JsonObject | None) -> None:
     if draft.state not in (State.PAUSED, State.IDLE):
         return
     for child_id in workflow.running_children(draft):
-        draft.emit(Tell(child_id, ResumeRequested()))
+        draft.emit(Tell(child_id, ResumeRequested(stamp=draft.next_stamp())))
     merge_env(draft, env)
     workflow.set_state(draft, State.RUNNING)
     commands: list[Command] = []
-    for ordinal in draft.unprocessed:
-        task = draft.task(ordinal)
+    for task in draft.tasks(draft.unprocessed):
         commands += tasks.find_next_commands(engine, draft, task)
-        draft.put(task, processed=True)
     draft.unprocessed = ()
     # A pause command found among what follows is what has just been resumed from.
     commands = [c for c in commands if not (isinstance(c, SetWorkflowState) and c.state is State.PAUSED)]
-    _wake(draft)
+    wake(draft)
+    _set_timers_again(draft)
     draft.then(Dispatch(tuple(commands)))
     draft.then(CheckWorkflow())
     workflow.tell_parent_state(draft)
 
 
-def _wake(draft: Draft) -> None:
-    """What may not start while paused: tasks stopped by pause-before, delays that ran out, joins that became ready, items."""
+def wake(draft: Draft) -> None:
+    """Go on with what may not start while paused, or did not fit into a turn.
+
+    Tasks not started yet or stopped by pause-before, joins that became ready, items, pure actions. Raises MissingData.
+    """
     for task in list(draft.frontier.values()):
-        if task.state is State.IDLE:
-            if task.started_at is not None:
-                draft.then(ContinueTask(task.ordinal))
-            else:
-                draft.starts.append(task.ordinal)
+        if task.state is State.IDLE and task.started_at is not None:
+            draft.then(ContinueTask(task.ordinal))
+        elif task.state is State.IDLE or (task.items is not None and task.state is State.RUNNING):
+            draft.starts.append(task.ordinal)
         elif task.state is State.WAITING:
             draft.then(RefreshJoins(task.name))
-        elif task.items is not None and task.state is State.RUNNING:
-            draft.starts.append(task.ordinal)
+        for action in unfinished_actions(draft, task):
+            if action.is_pure:
+                draft.emit(RunAction(task.ordinal, action.number, is_pure=True))
+
+
+def _set_timers_again(draft: Draft) -> None:
+    """A timer that fired while the workflow was paused changed nothing: it fires again."""
+    for task in draft.frontier.values():
         for timer in task.timers:
             draft.emit(SetTimer(task.ordinal, timer.stamp, timer.due_at))
 
@@ -77,7 +93,6 @@ def rerun(engine: Engine, draft: Draft, event: RerunRequested) -> None:
         raise InputException("Only with-items task has the option to not reset.")
     merge_env(draft, event.env)
     _revive(draft)
-    _settle_unprocessed(draft)
     tasks.forget_outcome(draft, task)
     progress = None if event.reset else items.reset_failed(task)
     task = hooks.drop_results(draft, task, only_failed=not event.reset)
@@ -87,6 +102,7 @@ def rerun(engine: Engine, draft: Draft, event: RerunRequested) -> None:
         state=State.RUNNING,
         state_info=None,
         items=progress,
+        item_values=None,
         retry_no=0,
         waited_before=False,
         waited_after=False,
@@ -109,7 +125,6 @@ def skip(draft: Draft, event: SkipRequested) -> None:
         return
     merge_env(draft, event.env)
     _revive(draft)
-    _settle_unprocessed(draft)
     draft.then(CompleteTask(task.ordinal, State.SKIPPED, "Task was skipped.", skip=True))
 
 
@@ -121,27 +136,32 @@ def _failed_task(draft: Draft, ordinal: int) -> TaskExecution:
 
 
 def _revive(draft: Draft) -> None:
+    was_completed = draft.is_completed
     workflow.set_state(draft, State.RUNNING)
+    draft.unprocessed = ()
+    if was_completed:
+        wake(draft)
+        _set_timers_again(draft)
     parent = draft.header.parent
     if parent is not None:
-        draft.emit(Tell(parent.execution_id, Revived(parent.ordinal, parent.number)))
-
-
-def _settle_unprocessed(draft: Draft) -> None:
-    for ordinal in draft.unprocessed:
-        draft.put(draft.task(ordinal), processed=True)
-    draft.unprocessed = ()
+        draft.emit(Tell(parent.execution_id, Revived(parent.ordinal, parent.number, draft.next_stamp())))
 
 
 def revive_parent(draft: Draft, event: Revived) -> None:
     """A sub-workflow runs again: so do the task that stands for it and this workflow, and so on upwards. Raises MissingData."""
     task = draft.task(event.ordinal)
     action = draft.action(task, event.number)
-    if action is None or (action.state is State.RUNNING and not task.state.is_completed and not draft.is_completed):
+    if action is None or not is_news(action, event.stamp) or is_superseded(task, action):
         return
-    _revive(draft)
+    if not action.state.is_completed or task.state is State.SUCCESS:
+        return
+    if draft.is_completed:
+        _revive(draft)
     tasks.forget_outcome(draft, task)
-    task = draft.put_action(task, replace(action, state=State.RUNNING, accepted=False, result=None))
+    revived = replace(
+        action, state=State.RUNNING, accepted=False, result=None, heard=max(action.heard, event.stamp), updated_at=draft.now
+    )
+    task = draft.put_action(task, revived)
     progress = task.items
     if progress is not None:
         bit = ~(1 << action.index)

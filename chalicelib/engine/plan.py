@@ -32,6 +32,10 @@ class Plan:
             self.edges_of[edge[0]] = self.edges_of.get(edge[0], 0) | bit
         self.names_asked = _names_asked(graph)
 
+    def edge_number(self, source: str, target: str) -> int:
+        """The number of the transition from one task to another, in a workflow with joins."""
+        return self.edge_bit[source, target].bit_length() - 1
+
     def remembers(self, task_name: str) -> bool:
         """Whether some expression may ask for the last execution of this task by name."""
         return self.names_asked is None or task_name in self.names_asked

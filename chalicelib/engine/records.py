@@ -78,7 +78,10 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class ActionExecution:
-    """One run of an action, or of a sub-workflow (then ``execution_id`` names it). ``number`` counts runs within the task, ``index`` is the item's."""
+    """One run of an action, or of a sub-workflow (then ``execution_id`` names it).
+
+    ``number`` counts runs within the task, ``index`` is the item's. ``heard`` is the stamp of the last that its sub-workflow told.
+    """
 
     number: int
     name: str
@@ -98,6 +101,7 @@ class ActionExecution:
     claim: Claim | None = None
     execution_id: str | None = None
     revision: int = 0
+    heard: int = 0
 
 
 class TimerKind(StrEnum):
@@ -153,7 +157,8 @@ class TaskExecution:
 
     ``stamp`` counts the timers it set. ``context`` is what it hands on, if it published anything; ``out_context`` overrides that when the
     task has run again after others had received the first one. ``page`` is the page of finished tasks on which its record stands.
-    Results of action executions numbered below ``accepted_from`` no longer count.
+    Results of action executions numbered below ``accepted_from`` no longer count. ``item_values`` are the lists that a with-items task goes
+    through, by variable, while some of its items have not started.
     """
 
     ordinal: int
@@ -175,6 +180,7 @@ class TaskExecution:
     actions: tuple[ActionExecution, ...] = ()
     next_number: int = 0
     has_items: bool = False
+    item_values: Json = None
     concurrency: int | None = None
     items: ItemsProgress | None = None
     stamp: int = 0
@@ -197,19 +203,30 @@ class TaskExecution:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An inbound task that reached a join, with the context it brought."""
+    """An inbound task that reached a join, with the context it brought. ``edge`` is the number of the transition that it took."""
 
     ordinal: int
     event: str
     context: int
+    edge: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class JoinProgress:
-    """The bookkeeping of one join: the ordinal of its one task execution, and who has arrived."""
+    """The bookkeeping of one join: the ordinal of its one task execution, and who has arrived: the last by each transition."""
 
     ordinal: int
     arrivals: tuple[Arrival, ...] = ()
+
+
+def is_superseded(task: TaskExecution, action: ActionExecution) -> bool:
+    """Whether the task has been tried again since: what an earlier attempt comes to no longer matters to it."""
+    return action.number < task.accepted_from
+
+
+def is_news(action: ActionExecution, stamp: int) -> bool:
+    """Whether a word of a sub-workflow is later than the last that was heard of it. Words of others have no stamp."""
+    return not stamp or stamp > action.heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +256,8 @@ class WorkflowExecution:
     """The header.
 
     Sets of tasks are tuples of ordinals or bit sets, so that a wide fork stays small when stored. ``tail`` holds the tasks that finished
-    last, until there are enough of them for a page: so most turns write one item, without a transaction.
+    last, until there are enough of them for a page: so most turns write one item, without a transaction. ``stamp`` counts the timers that
+    the workflow set and what it told its relatives; ``heard`` is the stamp of the last that the parent told.
     """
 
     id: str
@@ -278,6 +296,7 @@ class WorkflowExecution:
     backlog: tuple[BackloggedCommand, ...] = ()
     timers: tuple[Timer, ...] = ()
     stamp: int = 0
+    heard: int = 0
     wake_at: float | None = None
     reverse_target: str | None = None
 
@@ -285,3 +304,7 @@ class WorkflowExecution:
     def public(self) -> str:
         """The id that the API shows: the client's own, if it chose one."""
         return self.public_id or self.id
+
+    def is_processed(self, task: TaskExecution) -> bool:
+        """Whether what follows a completed task has been started; while the workflow is paused it is not."""
+        return task.processed and task.ordinal not in self.unprocessed

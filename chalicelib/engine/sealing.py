@@ -67,6 +67,11 @@ def value_key(ordinal: int, number: int) -> str:
     return f"value#{ordinal:05x}#{number:05x}"
 
 
+def items_value_key(ordinal: int) -> str:
+    """The sort key of the lists that a with-items task goes through."""
+    return f"value#{ordinal:05x}#items"
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """What a turn came to: records to write in one transaction with the header, payloads to store before, effects to dispatch after.
@@ -201,9 +206,10 @@ def _sealed_header(draft: Draft, sealer: _Sealer, *, wake_at: float | None, now:
         ordinal: replace(
             task,
             published=sealer.members_out(task.published),
+            item_values=sealer.record_out(items_value_key(ordinal), task.item_values),
             actions=tuple(sealer.waiting_action_out(ordinal, action) for action in task.actions),
         )
-        if task.actions or task.published
+        if task.actions or task.published or task.item_values
         else task
         for ordinal, task in draft.frontier.items()
     }
@@ -232,6 +238,7 @@ def _sealed_header(draft: Draft, sealer: _Sealer, *, wake_at: float | None, now:
         backlog=draft.backlog,
         timers=draft.timers,
         stamp=draft.stamp,
+        heard=draft.heard,
         wake_at=wake_at,
         reverse_target=draft.reverse_target,
     )
@@ -244,22 +251,31 @@ def _context_out(sealer: _Sealer, node: ContextNode) -> ContextNode:
 def _sealed_items(draft: Draft, sealer: _Sealer) -> dict[int, dict[int, ActionExecution]]:
     sealed: dict[int, dict[int, ActionExecution]] = {}
     for ordinal, actions in draft.items.items():
+        known = _next_number_before(draft, ordinal)
         for number, action in actions.items():
             stored = sealer.action_out(action)
             sealed.setdefault(ordinal, {})[number] = stored
             before = draft.loaded.items.get(ordinal, {}).get(number)
             if before == stored:
                 continue
-            revision = before.revision if before is not None else 0
+            # A record that the header does not know of yet was left by another turn: it is not this one's to replace.
+            revision = before.revision if before is not None and number < known else 0
             stored = replace(stored, revision=revision + 1)
             sealed[ordinal][number] = stored
             body = codec.pack_action(stored)
-            if before is None and action.state.is_completed:
+            if number >= known and action.state.is_completed:
                 # Born and ended in this turn: only pure actions do, and whoever else decides this writes the same.
                 sealer.bulk[item_key(ordinal, number)] = body
             else:
                 sealer.singles[item_key(ordinal, number)] = (body, revision)
     return sealed
+
+
+def _next_number_before(draft: Draft, ordinal: int) -> int:
+    """How many action executions a task had when the turn began."""
+    header = draft.header
+    task = header.frontier.get(ordinal) or header.tail.get(ordinal) or draft.loaded.tasks.get(ordinal)
+    return task.next_number if task is not None else 0
 
 
 def _sealed_pages(draft: Draft, sealer: _Sealer) -> tuple[dict[int, TaskExecution], dict[int, tuple[int, ...]]]:

@@ -14,8 +14,8 @@ from chalicelib.engine.contexts import deep_merge, merge, node_for, outbound_of
 from chalicelib.engine.direct import JoinVerdict, join_verdict, next_commands
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.invocations import TaskFailure, schedule
+from chalicelib.engine.plain import plain
 from chalicelib.engine.records import (
-    ActionExecution,
     Arrival,
     JoinProgress,
     TaskExecution,
@@ -85,12 +85,12 @@ def _arrive(engine: Engine, draft: Draft, command: RunTask) -> None:
         if task.state is not State.WAITING:
             forget_outcome(draft, task)
             draft.put(task, state=State.WAITING, state_info=waiting)
-    arrivals = [
-        Arrival(trigger.ordinal, trigger.event, command.context)
-        for trigger in command.triggered_by
-    ]
-    kept = tuple(a for a in progress.arrivals if all(a.ordinal != new.ordinal for new in arrivals))
-    draft.joins[command.name] = replace(progress, arrivals=(*kept, *arrivals))
+    # Of several executions of an inbound task the latest counts, so a join in a loop does not grow with it.
+    for trigger in command.triggered_by:
+        edge = engine.plan.edge_number(draft.task(trigger.ordinal).name, command.name)
+        arrival = Arrival(trigger.ordinal, trigger.event, command.context, edge)
+        progress = replace(progress, arrivals=(*(a for a in progress.arrivals if a.edge != edge), arrival))
+    draft.joins[command.name] = progress
     draft.then(RefreshJoins(command.name))
 
 
@@ -112,13 +112,16 @@ def refresh_joins(engine: Engine, draft: Draft, task_name: str) -> None:
 def _decide_join(engine: Engine, draft: Draft, task: TaskExecution, progress: JoinProgress, verdict: JoinVerdict) -> None:
     match verdict.state:
         case State.RUNNING:
-            triggers = tuple(TriggeredBy(a.ordinal, a.event) for a in progress.arrivals)
-            draft.put(task, triggered_by=triggers)
+            draft.put(task, triggered_by=_triggers(progress))
             draft.then(ContinueTask(task.ordinal, expected=State.WAITING))
         case State.ERROR:
             draft.then(CompleteTask(task.ordinal, State.ERROR, verdict.state_info))
         case _:
             return
+
+
+def _triggers(progress: JoinProgress) -> tuple[TriggeredBy, ...]:
+    return tuple(TriggeredBy(arrival.ordinal, arrival.event) for arrival in progress.arrivals)
 
 
 def _receive(engine: Engine, draft: Draft, task: TaskExecution) -> TaskExecution:
@@ -183,8 +186,7 @@ def _run(engine: Engine, draft: Draft, task: TaskExecution) -> None:
         if task.has_items:
             items.run(engine, draft, task)
         else:
-            task = schedule(engine, draft, task, number=task.next_number)
-            draft.weight += 1
+            schedule(engine, draft, task, number=task.next_number)
     except TaskFailure as failure:
         draft.then(CompleteTask(task.ordinal, State.ERROR, failure.message))
 
@@ -199,9 +201,14 @@ def complete(engine: Engine, draft: Draft, step: CompleteTask) -> None:
         return
     forget_outcome(draft, task)
     task = draft.put(
-        task, state=step.state, state_info=cut(step.state_info, STATE_INFO_CHARACTERS_MAX), finished_at=draft.now
+        task,
+        state=step.state,
+        state_info=cut(step.state_info, STATE_INFO_CHARACTERS_MAX),
+        finished_at=draft.now,
+        item_values=None,
     )
-    if task.name in draft.joins and draft.joins[task.name].ordinal == task.ordinal:
+    progress = draft.joins.get(task.name)
+    if progress is not None and task.triggered_by != _triggers(progress):
         task = _receive(engine, draft, task)
     task = _publish(engine, draft, task)
     if not engine.plan.spec.tasks[task.name].keep_result and task.type is TaskType.ACTION:
@@ -210,15 +217,20 @@ def complete(engine: Engine, draft: Draft, step: CompleteTask) -> None:
         task = hooks.after_complete(engine, draft, task)
     if not task.state.is_completed:
         return
-    _go_on(engine, draft, draft.put(task, timers=()))
+    _go_on(engine, draft, draft.put(task, timers=()), step.action_name)
 
 
 def forget_outcome(draft: Draft, task: TaskExecution) -> None:
-    """A task that ran before leaves the books of ends, failures and cancellations."""
+    """A task that ran before leaves the books of ends, failures, cancellations and arrivals."""
     draft.ends.pop(task.ordinal, None)
     draft.failures = tuple(o for o in draft.failures if o != task.ordinal)
     draft.cancellations = tuple(o for o in draft.cancellations if o != task.ordinal)
     draft.unprocessed = tuple(o for o in draft.unprocessed if o != task.ordinal)
+    for name, _ in (task.next_tasks or ()) if task.went_on else ():
+        progress = draft.joins.get(name)
+        if progress is not None:
+            kept = tuple(arrival for arrival in progress.arrivals if arrival.ordinal != task.ordinal)
+            draft.joins[name] = replace(progress, arrivals=kept)
 
 
 def _publish(engine: Engine, draft: Draft, task: TaskExecution) -> TaskExecution:
@@ -226,21 +238,23 @@ def _publish(engine: Engine, draft: Draft, task: TaskExecution) -> TaskExecution
         return task
     spec = engine.plan.graph.publish(task.name, task.state)
     if spec is None:
-        return task
+        return _hand_on(draft, task)
     scope = publish_scope(draft, task)
-    published = None if spec.branch is None else evaluate(engine, draft, dict(spec.branch), scope, task)
+    published = None if spec.branch is None else plain(evaluate(engine, draft, dict(spec.branch), scope, task))
     if spec.global_ is not None:
-        shared = evaluate(engine, draft, dict(spec.global_), scope, task)
-        draft.variables = deep_merge(draft.resolve(draft.variables) or {}, shared)
+        shared = plain(evaluate(engine, draft, dict(spec.global_), scope, task))
+        variables = draft.resolve(draft.variables) or {}
+        met = {name: draft.resolve(value) if name in shared else value for name, value in variables.items()}
+        draft.variables = deep_merge(met, shared)
     check_size(published, "published", engine.field_bytes_max)
     return _hand_on(draft, draft.put(task, published=published))
 
 
 def _hand_on(draft: Draft, task: TaskExecution) -> TaskExecution:
     """Set what a task hands on. A context that others have received is never changed: a task that runs again gets a new one."""
-    node = node_for(draft, task, task.published or {})
-    if not task.went_on or task.context is None:
-        return draft.put(task, context=node, out_context=None)
+    node = node_for(draft, task, draft.resolve_object(task.published))
+    if not task.went_on or (task.context is None and task.out_context is None):
+        return draft.put(task, context=node, out_context=None) if node is not task.context else task
     if node is None:
         return draft.put(task, out_context=task.in_context)
     number = draft.take_ordinal()
@@ -253,7 +267,7 @@ def _drop_outputs(draft: Draft, task: TaskExecution) -> TaskExecution:
     return draft.put(task, actions=actions, results_dropped=True)
 
 
-def _go_on(engine: Engine, draft: Draft, task: TaskExecution) -> None:
+def _go_on(engine: Engine, draft: Draft, task: TaskExecution, action_name: str) -> None:
     commands: list[Command] = []
     if engine.plan.spec.type == "reverse":
         reverse.note_success(engine, draft, task)
@@ -261,12 +275,12 @@ def _go_on(engine: Engine, draft: Draft, task: TaskExecution) -> None:
         commands = find_next_commands(engine, draft, task)
     next_tasks = tuple((c.name, c.event or "") for c in commands if isinstance(c, RunTask))
     handled = task.state is State.ERROR and any(command.handles_error for command in commands)
-    task = draft.put(task, next_tasks=next_tasks, error_handled=handled, processed=not draft.is_paused, went_on=True)
+    task = draft.put(task, next_tasks=next_tasks, error_handled=handled, processed=True, went_on=True)
     _keep_books(engine, draft, task)
     if draft.is_paused:
         draft.unprocessed = (*draft.unprocessed, task.ordinal)
     else:
-        draft.then(Dispatch(tuple(commands), task.ordinal))
+        draft.then(Dispatch(tuple(commands), task.ordinal, action_name))
         draft.then(CheckWorkflow())
     if engine.plan.has_joins:
         draft.then(RefreshJoins(task.name))
@@ -287,14 +301,20 @@ def _keep_books(engine: Engine, draft: Draft, task: TaskExecution) -> None:
     if task.state is State.CANCELLED:
         draft.cancellations = (*draft.cancellations, task.ordinal)
     if engine.plan.has_joins:
-        draft.seen |= engine.plan.task_bit[task.name]
-        for name, _ in task.next_tasks or ():
-            draft.fired |= engine.plan.edge_bit.get((task.name, name), 0)
+        _note_transitions(engine, draft, task)
     if engine.plan.spec.type == "reverse":
         reverse.keep_books(draft, task)
 
 
-def fail(draft: Draft, ordinal: int, message: str) -> None:
+def _note_transitions(engine: Engine, draft: Draft, task: TaskExecution) -> None:
+    """For joins: the task has completed, and these of its transitions were taken. The latest execution of a name counts."""
+    draft.seen |= engine.plan.task_bit[task.name]
+    draft.fired &= ~engine.plan.edges_of.get(task.name, 0)
+    for name, _ in task.next_tasks or ():
+        draft.fired |= engine.plan.edge_bit.get((task.name, name), 0)
+
+
+def fail(engine: Engine, draft: Draft, ordinal: int, message: str) -> None:
     """Force a task into ERROR without publishing or going on; the workflow is failed by the caller."""
     task = draft.task(ordinal)
     forget_outcome(draft, task)
@@ -307,11 +327,9 @@ def fail(draft: Draft, ordinal: int, message: str) -> None:
         processed=False,
         next_tasks=None,
         error_handled=False,
+        item_values=None,
     )
     draft.failures = (*draft.failures, ordinal)
     draft.ends[ordinal] = outbound_of(task)
-
-
-def paused_children(task: TaskExecution, actions: list[ActionExecution]) -> bool:
-    """Whether any child of a task is paused, which keeps the task from running."""
-    return any(action.state is State.PAUSED for action in actions)
+    if engine.plan.has_joins:
+        _note_transitions(engine, draft, task)

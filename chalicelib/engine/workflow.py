@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from chalicelib.engine import reverse
@@ -12,6 +13,7 @@ from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import SetTimer, Tell
 from chalicelib.engine.events import ActionCompleted, ActionUpdated, PauseRequested, StopRequested
 from chalicelib.engine.identity import action_id, task_id
+from chalicelib.engine.plain import plain
 from chalicelib.engine.records import TaskExecution, TaskType, Timer, TimerKind
 from chalicelib.engine.scope import workflow_scope
 from chalicelib.engine.sizes import check_size, cut
@@ -30,8 +32,13 @@ def set_state(draft: Draft, state: State, state_info: Json = None) -> None:
             f"[workflow={draft.header.workflow_name}, execution_id={draft.header.public}]"
         )
     draft.state = state
-    info = state_info if state_info is None or isinstance(state_info, str) else str(state_info)
-    draft.state_info = cut(info, STATE_INFO_CHARACTERS_MAX)
+    draft.state_info = cut(_as_text(state_info), STATE_INFO_CHARACTERS_MAX)
+
+
+def _as_text(state_info: Json) -> str | None:
+    if isinstance(state_info, dict):
+        return json.dumps(state_info)
+    return state_info if state_info is None or isinstance(state_info, str) else str(state_info)
 
 
 def start(engine: Engine, draft: Draft) -> None:
@@ -71,7 +78,7 @@ def pause(draft: Draft, message: str | None = None) -> None:
         return
     set_state(draft, State.PAUSED, message)
     for child_id in running_children(draft):
-        draft.emit(Tell(child_id, PauseRequested()))
+        draft.emit(Tell(child_id, PauseRequested(stamp=draft.next_stamp())))
     tell_parent_state(draft)
 
 
@@ -88,7 +95,8 @@ def tell_parent_state(draft: Draft) -> None:
     """Let the parent task know that this sub-workflow is paused, or runs again."""
     parent = draft.header.parent
     if parent is not None:
-        draft.emit(Tell(parent.execution_id, ActionUpdated(parent.ordinal, parent.number, draft.state)))
+        event = ActionUpdated(parent.ordinal, parent.number, draft.state, draft.next_stamp())
+        draft.emit(Tell(parent.execution_id, event))
 
 
 # -- stopping
@@ -121,7 +129,7 @@ def _succeed(engine: Engine, draft: Draft, context: JsonObject, message: Json = 
 
 
 def _evaluated_output(engine: Engine, draft: Draft, spec: Any, context: JsonObject) -> JsonObject:
-    output = evaluate(engine, draft, dict(spec), workflow_scope(draft, context)) if spec else {}
+    output: JsonObject = plain(evaluate(engine, draft, dict(spec), workflow_scope(draft, context))) if spec else {}
     return output or context
 
 
@@ -153,7 +161,8 @@ def _cancel(draft: Draft, message: Json) -> None:
     set_state(draft, State.CANCELLED, message)
     draft.output = {"result": message}
     for child_id in children:
-        draft.emit(Tell(child_id, StopRequested(State.CANCELLED, message if isinstance(message, str) else None)))
+        told = message if isinstance(message, str) else None
+        draft.emit(Tell(child_id, StopRequested(State.CANCELLED, told, draft.next_stamp())))
     _end(draft, Result(error=draft.output, cancel=True))
 
 
@@ -161,7 +170,8 @@ def _end(draft: Draft, result: Result) -> None:
     draft.timers = ()
     parent = draft.header.parent
     if parent is not None:
-        draft.emit(Tell(parent.execution_id, ActionCompleted(parent.ordinal, parent.number, result)))
+        event = ActionCompleted(parent.ordinal, parent.number, result, draft.next_stamp())
+        draft.emit(Tell(parent.execution_id, event))
 
 
 def outcome_of(draft: Draft) -> Result | None:
@@ -182,7 +192,7 @@ def check(engine: Engine, draft: Draft) -> None:
     if draft.is_paused or draft.is_completed or draft.frontier or draft.backlog:
         return
     if draft.cancellations:
-        names = sorted(draft.task(ordinal).name for ordinal in draft.cancellations)
+        names = sorted(task.name for task in draft.tasks(draft.cancellations))
         _cancel(draft, f"Cancelled tasks: {', '.join(names)}")
     elif draft.failures:
         fail(engine, draft, _failure_text(engine, draft))
@@ -204,7 +214,7 @@ def _complete_successfully(engine: Engine, draft: Draft) -> None:
 
 def _failure_text(engine: Engine, draft: Draft) -> str:
     """Names the failed tasks and their causes, in Mistral's form; tasks that have an on-error clause are not named."""
-    failed = [draft.task(ordinal) for ordinal in draft.failures]
+    failed = draft.tasks(draft.failures)
     if engine.plan.spec.type == "direct":
         failed = [task for task in failed if not engine.plan.graph.clause(task.name, "on-error")]
     failed.sort(key=lambda task: task.name)
@@ -220,7 +230,7 @@ def _action_failures(draft: Draft, task: TaskExecution) -> str:
     for index, action in enumerate(draft.actions(task)):
         if action.state is not State.ERROR:
             continue
-        value = action_value(draft, task, action)
+        value = "Unknown" if task.results_dropped else action_value(draft, task, action)
         if action.execution_id is not None:
             shown = value.get("result", "Unknown") if isinstance(value, dict) else value
             lines.append(f"    [wf_ex_id={action.execution_id}, idx={index}]: {shown}\n")

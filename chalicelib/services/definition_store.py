@@ -66,11 +66,13 @@ class DefinitionStore:
 
     # -- one record
 
-    def named(self, kind: Kind, project_id: str, namespace: str, name: str) -> Definition | None:
-        """What a project has under a name; always fresh, one read."""
+    def named(
+        self, kind: Kind, project_id: str, namespace: str, name: str, *, is_fresh: bool = True
+    ) -> Definition | None:
+        """What a project has under a name; one read."""
         if not _can_be_key(name, namespace):
             return None
-        return self._read((partition_of(kind, project_id, namespace), name))
+        return self._read((partition_of(kind, project_id, namespace), name), is_fresh=is_fresh)
 
     def public_named(self, kind: Kind, namespace: str, name: str) -> Definition | None:
         """What some project has published under a name; the oldest, if several have."""
@@ -110,8 +112,8 @@ class DefinitionStore:
         found = self.table.get_many(addresses, consistent=True)
         return {address: decode(item, self.payloads) for address, item in found.items()}
 
-    def _read(self, address: Address) -> Definition | None:
-        item = self.table.get(address[0], [address[1]]).get(address[1])
+    def _read(self, address: Address, *, is_fresh: bool = True) -> Definition | None:
+        item = self.table.get(address[0], [address[1]], consistent=is_fresh).get(address[1])
         return None if item is None else decode(item, self.payloads)
 
     def _address(self, identifier: str) -> Address | None:

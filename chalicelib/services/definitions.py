@@ -98,9 +98,13 @@ class Definitions:
         """The workflow of an id (then the namespace does not matter) or of a name. Raises NotFoundException."""
         return facts_of(self.get(Kind.WORKFLOW, Access(project_id), identifier, namespace))
 
-    def find_action(self, project_id: str, name: str, namespace: str) -> ActionSpec | None:
-        """The ad-hoc action of exactly this name and namespace: the project's own, else a public one."""
-        record = self._visible_named(Kind.ACTION, project_id, name, namespace)
+    def find_action(self, project_id: str, name: str, namespace: str, *, is_fresh: bool = True) -> ActionSpec | None:
+        """The ad-hoc action of exactly this name and namespace: the project's own, else a public one.
+
+        One that was created a moment ago may be missed if the answer need not be fresh, which costs half.
+        """
+        own = self._store.named(Kind.ACTION, project_id, namespace, name, is_fresh=is_fresh)
+        record = own or self._store.public_named(Kind.ACTION, namespace, name)
         return None if record is None else spec_of(record)
 
     def plan(self, definition_hash: str) -> Plan:

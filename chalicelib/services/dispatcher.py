@@ -130,7 +130,7 @@ class Dispatcher:
     def start_child(self, parent_id: str, ordinal: int, number: int) -> tuple[str, Outcome] | None:
         """Start the sub-workflow that stands for an action execution; if it exists and has ended, bring its result home."""
         parent = self._turns.header(parent_id)
-        action = self._action(parent, ordinal, number) if parent is not None else None
+        action = self.action_of(parent, ordinal, number) if parent is not None else None
         if parent is None or action is None or action.execution_id is None or action.state.is_completed:
             return None
         try:
@@ -142,7 +142,8 @@ class Dispatcher:
             event = ActionCompleted(ordinal, number, Result(error={"result": error.message}))
             return parent_id, self._turns.submit(parent_id, event)
 
-    def _action(self, header: WorkflowExecution, ordinal: int, number: int) -> ActionExecution | None:
+    def action_of(self, header: WorkflowExecution, ordinal: int, number: int) -> ActionExecution | None:
+        """An action execution of a task, finished or not."""
         task = self._turns.store.task(header, ordinal)
         return None if task is None else self._turns.store.action(header, task, number)
 

@@ -172,12 +172,19 @@ class EngineService:
             event = StopRequested(State.CANCELLED, parent.state_info)
         elif parent.state is State.PAUSED and header.state is State.RUNNING and not _has_paused_task(parent):
             event = PauseRequested()
-        elif parent.state is State.ERROR and header.parent.ordinal not in parent.frontier:
+        elif self._is_left_behind(parent, header):
             event = Revived(header.parent.ordinal, header.parent.number)
             target = parent.id
         if event is not None and not header.state.is_completed:
             outcome = self.turns.submit(target, event)
             self.dispatcher.carry_out(target, outcome, until=until)
+
+    def _is_left_behind(self, parent: WorkflowExecution, child: WorkflowExecution) -> bool:
+        """Whether a parent holds a result of a child that runs: then the child was rerun since."""
+        assert child.parent is not None
+        action = self.dispatcher.action_of(parent, child.parent.ordinal, child.parent.number)
+        # The child is read after its parent: its first end may have come between the two readings.
+        return action is not None and action.state.is_completed and self._is_running(child.id)
 
 
 def _has_paused_task(header: WorkflowExecution) -> bool:

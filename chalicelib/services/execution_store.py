@@ -110,8 +110,14 @@ class ExecutionStore:
             self.table.write_bulk(
                 Item(header.id, key, self._body_in(body), revision=1) for key, body in transition.bulk.items()
             )
+        left_behind: list[Write] = []
         for key, (body, expected) in transition.singles.items():
-            self._write_single(header.id, key, body, expected)
+            try:
+                self._write_single(header.id, key, body, expected)
+            except ConflictException:
+                if expected:
+                    raise
+                left_behind.append(self._taken_over(header.id, key, body))
         writes: list[Write] = [
             Put(
                 Item(
@@ -125,21 +131,21 @@ class ExecutionStore:
             )
         ]
         writes += [Put(Item(header.id, key, self._body_in(body))) for key, body in transition.records.items()]
-        self.table.write(writes)
+        self.table.write(writes + left_behind)
 
     def _write_single(self, execution_id: str, key: str, body: bytes, expected: int) -> None:
-        """Write one item's record. One that a lost turn left behind, and nobody finished, is taken over."""
-        stored = self._body_in(body)
-        try:
-            self.table.write([Put(Item(execution_id, key, stored, revision=expected + 1), expected=expected)])
-            return
-        except ConflictException:
-            if expected:
-                raise
+        item = Item(execution_id, key, self._body_in(body), revision=expected + 1)
+        self.table.write([Put(item, expected=expected)])
+
+    def _taken_over(self, execution_id: str, key: str, body: bytes) -> Put:
+        """The write of a new item whose record is there already, left by a turn that was lost.
+
+        It goes with the header: only whoever wins may replace what another turn, and by now its executor, may be using.
+        """
         left = self.table.get(execution_id, [key]).get(key)
         if left is None or codec.unpack_action(self._body_out(left)).state.is_completed:
             raise ConflictException(f"Item {key} of execution {execution_id} was finished elsewhere.")
-        self.table.write([Put(Item(execution_id, key, stored, revision=left.revision + 1), expected=left.revision)])
+        return Put(Item(execution_id, key, self._body_in(body), revision=left.revision + 1), expected=left.revision)
 
     def write_item(self, execution_id: str, ordinal: int, action: ActionExecution) -> ActionExecution:
         """Write an item's record in place of the revision that it was read with. Raises ConflictException."""

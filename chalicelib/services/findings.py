@@ -42,8 +42,12 @@ class Findings:
         """The answer to a need. Raises MistralError where the question itself is wrong."""
         match need:
             case NeedAction():
-                ad_hoc = self._definitions.find_action(header.project_id, need.name, need.namespace)
-                return ad_hoc if ad_hoc is not None else self._registry.find(need.name)
+                built_in = self._registry.find(need.name)
+                # An ad-hoc action may hide a built-in one of its name, which is rare enough to be seen a moment late.
+                ad_hoc = self._definitions.find_action(
+                    header.project_id, need.name, need.namespace, is_fresh=built_in is None
+                )
+                return ad_hoc if ad_hoc is not None else built_in
             case NeedWorkflow():
                 found = self._definitions.find_workflow(header.project_id, need.name, need.namespace)
                 if found is None and need.namespace:

@@ -45,6 +45,10 @@ RACES_MAX: Final = 50
 _FAR_TIMER_LEAD_SEC: Final = DELAYED_MESSAGE_MAX_SEC - 300
 
 
+# Told of every commit: the header before and after, and what was written.
+Observer = Callable[[WorkflowExecution, WorkflowExecution, Transition], None]
+
+
 class Carrier(Protocol):
     """Someone who can run one more action right after a turn: an executor with time left."""
 
@@ -105,7 +109,7 @@ class Turns:
         settings: TurnSettings,
         *,
         pause: Callable[[float], None],
-        observe: Callable[[WorkflowExecution, WorkflowExecution, Transition], None] | None = None,
+        observe: Observer | None = None,
     ) -> None:
         self.store = store
         self.definitions = definitions
@@ -434,7 +438,7 @@ class Turns:
 
     def _wake_at(self, draft: Draft, now: float) -> float | None:
         """When the alarm is to ring: it moves only when it must, since moving it costs two index writes."""
-        if draft.is_completed and not draft.frontier:
+        if draft.is_completed and not any(_moves(task) for task in draft.frontier.values()):
             return None
         due = [timer.due_at for task in draft.frontier.values() for timer in task.timers]
         due += [timer.due_at for timer in draft.timers]
@@ -479,3 +483,8 @@ class Turns:
         for event in self._parked(execution_id).values():
             self.submit(execution_id, event)
         return self.submit(execution_id, Continued())
+
+
+def _moves(task: TaskExecution) -> bool:
+    """Whether an unfinished task goes on although its workflow has ended: a join that waits, or a task that is paused, does not."""
+    return task.state in (State.RUNNING, State.DELAYED) or (task.state is State.IDLE and task.started_at is None)

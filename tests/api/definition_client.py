@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from chalicelib.actions.registry import Registry
@@ -21,8 +22,8 @@ class Reply:
     """A response: ``json`` is ``None`` for an empty body."""
 
     status: int
-    json: object
-    headers: dict = field(default_factory=dict)
+    json: Any
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def fault(self):

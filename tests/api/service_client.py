@@ -1,7 +1,8 @@
-"""The whole API behind the gateway, without sockets: requests go in, status and JSON come out; time passes when told to."""
+"""The whole API behind the gateway, without sockets: requests go in, status and JSON come out."""
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import app as doors
@@ -21,8 +22,8 @@ class Reply:
     """A response: ``json`` is ``None`` for an empty body."""
 
     status: int
-    json: object
-    headers: dict = field(default_factory=dict)
+    json: Any
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def fault(self):
@@ -93,6 +94,7 @@ class Client:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         target = urlsplit(path)
         match = self.service.router.match(quote(target.path, safe="/%"))
+        assert match is not None, f"no route answers {path}"
         event = proxy_event(
             method, target.path, match, query=target.query, body=data, headers={"host": "mistral.test", **named}
         )

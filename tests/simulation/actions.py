@@ -1,6 +1,7 @@
 """The actions of the simulation: work that counts its runs, and work that is finished by someone outside."""
 
 from chalicelib.actions.registry import ActionContext, FunctionAction, Registry, action
+from chalicelib.engine.decider import executor_died
 from chalicelib.engine.identity import address_of
 from chalicelib.vocabulary import Json, Result
 from tests.simulation.stage import Stage
@@ -32,7 +33,7 @@ def _work(stage: Stage) -> FunctionAction:
         finally:
             stage.ends(identifier)
         if stage.is_doomed(identifier):
-            return Result(error=stage.doom)
+            return Result(error=executor_died("sim.work"))
         if _number(context) < failures or (bad is not None and value in bad):
             return Result(error=f"sim.work failed for {value}")
         return value
@@ -49,7 +50,7 @@ def _started(stage: Stage) -> FunctionAction:
         stage.ends(identifier)
         result = Result(error=f"sim.async failed for {value}") if fails else Result(data=value)
         if stage.is_doomed(identifier):
-            return Result(error=stage.doom)
+            return Result(error=executor_died("sim.async"))
         stage.answers_later(identifier, result, seconds)
         return None
 

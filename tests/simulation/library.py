@@ -18,7 +18,9 @@ class Library:
             self.plans[f"hash of {name}"] = plan
             self.facts[name] = WorkflowFacts(f"id of {name}", name, "", f"hash of {name}", plan.spec.input)
 
-    def find_workflow(self, project_id: str, name: str, namespace: str) -> WorkflowFacts | None:
+    def find_workflow(
+        self, project_id: str, name: str, namespace: str, *, is_fresh: bool = False
+    ) -> WorkflowFacts | None:
         return self.facts.get(name)
 
     def workflow_for_start(self, project_id: str, identifier: str, namespace: str) -> WorkflowFacts:
@@ -26,7 +28,7 @@ class Library:
             raise NotFoundException(f"Workflow not found [workflow_identifier={identifier}]")
         return self.facts[identifier]
 
-    def find_action(self, project_id: str, name: str, namespace: str) -> None:
+    def find_action(self, project_id: str, name: str, namespace: str, *, is_fresh: bool = False) -> None:
         return None
 
     def environment(self, project_id: str, name: str) -> JsonObject | None:

@@ -9,6 +9,7 @@ from chalicelib.engine.records import WorkflowExecution
 from tests.simulation.world import World
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+_INDEX = re.compile(r", idx=\d+")
 _FAILED_BY = re.compile(r"Failed by tasks: \[.*")
 
 
@@ -40,8 +41,20 @@ def _told(world: World, header: WorkflowExecution) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str:
-    return _ID.sub("<id>", json.dumps(value, sort_keys=True, default=str))
+    return json.dumps(_calm(value), sort_keys=True, default=str)
+
+
+def _calm(value: Any) -> Any:
+    """A value without ids; of a report on several failures, the lines in an order of their own."""
+    if isinstance(value, dict):
+        return {key: _calm(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_calm(member) for member in value]
+    return _words(value) if isinstance(value, str) else value
 
 
 def _words(text: str | None) -> str | None:
-    return None if text is None else _FAILED_BY.sub("Failed by tasks", _ID.sub("<id>", text))
+    if text is None:
+        return None
+    text = _FAILED_BY.sub("Failed by tasks", _ID.sub("<id>", text))
+    return "\n".join(sorted(set(_INDEX.sub("", text).split("\n")))) if "Failure caused by" in text else text

@@ -90,7 +90,8 @@ class MortalTable(Table):
             done = plan[: len(plan) // share]
             items = [item for _, item in done if item is not None]
             self._inner.write_bulk(items, [at for at, item in done if item is None])
-            self._process.saw([Put(item) for item in items])
+            if items:
+                self._process.saw([Put(item) for item in items])
 
         call(self._process, "table.write_bulk", lambda: act(1), lambda: act(2))
 

@@ -6,8 +6,6 @@ from chalicelib.vocabulary import Result
 
 
 class Stage(Protocol):
-    doom: str
-
     def begins(self, action_execution_id: str) -> None:
         """An action begins to run."""
 

@@ -15,7 +15,6 @@ from random import Random
 from threading import Semaphore
 
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryTable, SeededEntropy
-from chalicelib.engine.decider import executor_died
 from chalicelib.engine.events import ActionCompleted, Event, ResumeRequested
 from chalicelib.engine.identity import address_of
 from chalicelib.engine.records import WorkflowExecution
@@ -70,7 +69,6 @@ class World:
         self.queue = SimulatedQueue(self.clock, self.random, self.circumstances.delivery)
         self.store = ExecutionStore(self.table, self.payloads)
         self.watcher = Watcher(self)
-        self.doom = executor_died("sim.work")
         self.runs: Counter[str] = Counter()
         self.running: Counter[str] = Counter()
         self.crashes = 0
@@ -350,6 +348,10 @@ class World:
         self.sends(address.execution_id, event, after_sec=seconds, insists=True)
 
     # -- looking
+
+    def may_resume(self) -> bool:
+        """Whether the door that is open may bring a workflow back from its pause, perhaps into the next one."""
+        return self._current is not None and any(word in self._current.title for word in ("Resume", "ActionUpdated"))
 
     def headers(self) -> list[WorkflowExecution]:
         """Every execution, roots first."""

@@ -1,0 +1,180 @@
+"""One seed: its workflow, its world, its operator, and the judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+from chalicelib.engine import decider, items, sealing
+from chalicelib.engine.events import (
+    Event,
+    PauseRequested,
+    RerunRequested,
+    ResumeRequested,
+    SkipRequested,
+    StopRequested,
+)
+from chalicelib.services import turns
+from chalicelib.vocabulary import State
+from tests.simulation.faults import PROMPT, Delivery, NoFaults, RandomFaults
+from tests.simulation.oracles import Broken
+from tests.simulation.outcomes import outcome
+from tests.simulation.workflows import CORPUS, Case, random_case
+from tests.simulation.world import Circumstances, World
+
+# Small bounds bring small workflows to the paths of large ones: waves, pages, values in records and payloads of their own.
+SMALL_BOUNDS = (
+    (turns, "TURN_RECORDS_MAX", 4),
+    (decider, "TURN_RECORDS_MAX", 4),
+    (items, "TURN_RECORDS_MAX", 4),
+    (turns, "TURN_DECISIONS_MAX", 3),
+    (sealing, "TASKS_PER_PAGE_MAX", 2),
+    (sealing, "TAIL_TASKS_MAX", 1),
+    (sealing, "INLINE_VALUE_BYTES_MAX", 8),
+    (sealing, "PAYLOAD_THRESHOLD_BYTES", 16),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a seed stands for."""
+
+    seed: int
+    case: Case
+    circumstances: Circumstances
+    has_operator: bool
+    is_small: bool
+
+
+class Differs(Broken):
+    """A disturbed run came to another end than an undisturbed one."""
+
+
+def plan_of(seed: int, *, verbose: bool = False) -> Plan:
+    random = Random(seed)
+    exact = random.random() < 0.6
+    corpus = sorted(CORPUS)
+    case = CORPUS[random.choice(corpus)] if random.random() < 0.1 else random_case(seed, exact=exact)
+    doors = random.choice([1, 1, 2, 3])
+    faults = RandomFaults(
+        Random(seed + 1), random.choice([0, 0, 5, 20, 60]), random.choice([0, 0, 20, 150]), random.choice([1, 4, 12])
+    )
+    delivery = PROMPT
+    if random.random() < 0.6:
+        late = random.choice([0, 0.1, 0.5])
+        delivery = Delivery(random.choice([0, 0, 0.05, 0.3]), random.choice([0, 0.2]), late, 300.0, in_order=False)
+    stalls = random.choice([0, 0, 0.01]) if doors > 1 else 0.0
+    circumstances = Circumstances(
+        faults if random.random() < 0.9 else NoFaults(), delivery, doors, stalls, verbose=verbose
+    )
+    has_operator = random.random() < 0.3
+    return Plan(seed, case, circumstances, has_operator, is_small=random.random() < 0.3)
+
+
+def run_seed(seed: int, *, verbose: bool = False) -> World:
+    """Run a seed to its end. Raises AssertionError where an invariant breaks."""
+    plan = plan_of(seed, verbose=verbose)
+    if verbose:
+        print(plan.case.text)
+        print(plan.circumstances, f"operator={plan.has_operator} small={plan.is_small}", sep="\n")
+    with bounds(small=plan.is_small):
+        world = World(plan.case.text, seed, plan.circumstances)
+        if plan.has_operator:
+            _employ_operator(world, Random(seed + 2))
+        start(world, plan.case)
+        world.run()
+        if plan.case.exact and not plan.has_operator:
+            compare(world, plan.case)
+        check_redelivery(world)
+    return world
+
+
+@contextmanager
+def bounds(*, small: bool) -> Iterator[None]:
+    """Run with small bounds, or as they are."""
+    with ExitStack() as stack:
+        for module, name, value in SMALL_BOUNDS if small else ():
+            stack.enter_context(patch.object(module, name, value))
+        yield
+
+
+def start(world: World, case: Case) -> None:
+    world.start(case.workflow, dict(case.input), dict(case.params))
+
+
+def undisturbed(case: Case, doomed: frozenset[str] = frozenset()) -> World:
+    """A run in which nothing goes wrong, but for the actions that are to fail as if their executor had died."""
+    world = World(case.text, 0, Circumstances(doomed=doomed))
+    start(world, case)
+    world.run()
+    return world
+
+
+def compare(world: World, case: Case) -> None:
+    """The end must be that of an undisturbed run. Raises Differs."""
+    expected = outcome(undisturbed(case, frozenset(world.watcher.deaths())))
+    found = outcome(world)
+    if found != expected:
+        raise Differs(f"The end differs: {_difference(expected, found)}")
+
+
+def _difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
+    lines = []
+    for path in sorted(expected.keys() | found.keys()):
+        first, second = expected.get(path, {}), found.get(path, {})
+        for what in sorted(first.keys() | second.keys()):
+            if first.get(what) != second.get(what):
+                lines.append(f"{path} {what}: expected {first.get(what)}, found {second.get(what)}")
+    return "\n".join(lines)[:3000]
+
+
+def check_redelivery(world: World) -> None:
+    """Every message once more changes nothing. Raises Broken."""
+    before = _records(world)
+    runs = dict(world.runs)
+    world.circumstances = Circumstances(doors=1, verbose=world.circumstances.verbose)
+    world.deliver_again()
+    world.watcher.rest()
+    after = _records(world)
+    changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    if changed:
+        raise Broken(f"Delivering every message again changed {changed[:5]}.")
+    if runs != dict(world.runs):
+        raise Broken("Delivering every message again ran actions again.")
+
+
+def _records(world: World) -> dict[tuple[str, str], bytes]:
+    return {
+        (item.partition, item.key): item.body
+        for partition in world.watcher.partitions
+        for item in world.table.query(partition)
+        if not item.key.startswith("claim#")
+    }
+
+
+def _employ_operator(world: World, random: Random) -> None:
+    """Some commands at some moments, for whatever execution there is by then."""
+    revives = random.random() < 0.4
+    world.watcher.revives = revives
+    for _ in range(random.randint(1, 5)):
+        world.appoint(random.choice([0.0, 0.5, 3.0, 12.0, 45.0, 700.0]), lambda: _command(world, random, revives=revives))
+
+
+def _command(world: World, random: Random, *, revives: bool) -> None:
+    headers = world.headers()
+    if not headers:
+        return
+    header = headers[0] if random.random() < 0.6 else random.choice(headers)
+    events: list[Event] = [PauseRequested(), PauseRequested(), ResumeRequested()]
+    if random.random() < 0.3:
+        events += [StopRequested(random.choice([State.CANCELLED, State.CANCELLED, State.ERROR, State.SUCCESS]), "stop")]
+    failed = [task for task in world.store.tasks(header) if task.state is State.ERROR]
+    if revives and failed:
+        task = random.choice(failed)
+        reset = not task.has_items or random.random() < 0.5
+        events = [RerunRequested(task.ordinal, reset=reset), SkipRequested(task.ordinal)]
+    world.sends(header.id, random.choice(events))
