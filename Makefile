@@ -68,7 +68,7 @@ coverage: $(STAMP) ## the tests with branch coverage
 
 .PHONY: serve
 serve: $(STAMP) ## the service on this machine, on an emulated cloud; ARGS="..." goes to mistral-local
-	@$(BIN)/mistral-local $(ARGS)
+	@$(BIN)/mistral-local serve $(ARGS)
 
 .PHONY: demo
 demo: $(STAMP) ## a guided run of a few workflows

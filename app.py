@@ -1,4 +1,4 @@
-"""The doors of Mistral Serverless: HTTP, executors, clock; and the one place where services and endpoints meet.
+"""The doors of Mistral Serverless: HTTP, executors, clock, events; and the one place where services and endpoints meet.
 
 Lambda imports this module for every door. Nothing is connected before the first event: ``chalice package`` imports it
 too, on a machine without AWS.
@@ -9,7 +9,7 @@ from functools import cache
 
 from chalice.app import CloudWatchEvent, SQSEvent
 
-from chalicelib.api import action_executions, definitions, discovery, executions, tasks
+from chalicelib.api import action_executions, definitions, discovery, executions, members, tasks, triggers
 from chalicelib.api.http import ApiSettings, MistralApi, Route, blueprint
 from chalicelib.api.services import Services
 from chalicelib.services.reading import Reader
@@ -37,6 +37,8 @@ def services_of(made: Container, settings: ApiSettings) -> Services:
         trees=Trees(reader),
         action_runs=made.action_runs,
         definitions=made.definitions,
+        triggers=made.triggers,
+        members=made.members,
         registry=made.registry,
         clock=made.clock,
     )
@@ -53,6 +55,8 @@ def all_routes() -> tuple[Route, ...]:
     return (
         *discovery.routes(),
         *definitions.routes(services),
+        *members.routes(services),
+        *triggers.routes(services),
         *executions.routes(services),
         *tasks.routes(services),
         *action_executions.routes(services),
@@ -85,3 +89,9 @@ def _execute(event: SQSEvent) -> JsonObject:
 def clock(_event: CloudWatchEvent) -> None:
     """Do what is due."""
     container().clock_door.tick()
+
+
+@app.on_cw_event({"detail": {"event_type": [{"exists": True}]}}, name="events")
+def events(event: CloudWatchEvent) -> None:
+    """Start the workflows that wait for an event."""
+    container().event_door.handle(event.to_dict())

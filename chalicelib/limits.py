@@ -43,6 +43,8 @@ TURN_DECISIONS_MAX: Final = 5_000
 TURN_BYTES_MAX: Final = 3 * 1024 * 1024
 TASKS_PER_PAGE_MAX: Final = 25
 TAIL_TASKS_MAX: Final = 12
+FRONTIER_INLINE_MAX: Final = 96
+FRONT_PAGES_NEW_MAX: Final = 36
 TAIL_BYTES_MAX: Final = 3 * 1024
 PAGE_BYTES_MAX: Final = 64 * 1024
 RECORD_BYTES_MAX: Final = 350 * 1024
@@ -55,6 +57,22 @@ DELAY_MAX_SEC: Final = 366 * 24 * 3600
 ALARM_INTERVAL_SEC: Final = 600
 EXECUTOR_TIMEOUT_SEC: Final = 120
 EXECUTOR_LONG_TIMEOUT_SEC: Final = 900
+
+# Triggers
+TRIGGER_NAME_CHARACTERS_MAX: Final = 200
+CRON_PATTERN_CHARACTERS_MAX: Final = 100
+EVENT_SELECTOR_CHARACTERS_MAX: Final = 80
+FIRST_EXECUTION_LEAD_MIN_SEC: Final = 60
+# The clock door comes every minute: what falls due before it comes again is left to a delayed message.
+CRON_LOOKAHEAD_SEC: Final = 60
+# What is due again sooner than this after it was fired may not be seen by the clock door in time.
+CRON_FOLLOW_UP_SEC: Final = 55
+# How long after its due time a start that failed for reasons of ours is tried again.
+CRON_RETRY_SEC: Final = 600
+TRIGGERS_SCANNED_MAX: Final = 10_000
+MEMBERS_PER_WORKFLOW_MAX: Final = 1000
+# How many shared workflows a project can have accepted: every list of its workflows looks at all of them.
+SHARES_ACCEPTED_MAX: Final = 1000
 
 # API
 LIST_ITEMS_MAX: Final = 1000

@@ -1,7 +1,7 @@
 """Task policies as rules over evaluated values: what a value must look like, and what a policy's verdict is.
 
-The engine evaluates expressions and asks; nothing here knows of tasks or contexts. Types are strict as Mistral's are: the text ``'1'`` is
-no number and ``'false'`` is no boolean.
+The engine evaluates expressions and asks; nothing here knows of tasks or contexts. Types are strict as Mistral's are:
+the text ``'1'`` is no number and ``'false'`` is no boolean.
 """
 
 from __future__ import annotations

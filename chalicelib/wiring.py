@@ -20,20 +20,27 @@ from chalicelib.adapters.memory import MemoryPayloads, MemoryQueue, MemoryTable
 from chalicelib.adapters.payloads import CachedPayloads, S3Payloads
 from chalicelib.adapters.queues import SqsQueue
 from chalicelib.adapters.tables import DynamoTable
+from chalicelib.api.caller import PROJECT_WITHOUT_AUTHENTICATION
 from chalicelib.errors import MistralError
 from chalicelib.expressions.options import Options
 from chalicelib.limits import ALARM_INTERVAL_SEC, FIELD_BYTES_MAX
 from chalicelib.services.action_runs import ActionRuns
 from chalicelib.services.clock_door import ClockDoor
+from chalicelib.services.cron_firing import CronFiring
 from chalicelib.services.definitions import Definitions
 from chalicelib.services.dispatcher import Dispatcher
 from chalicelib.services.engine import EngineService
+from chalicelib.services.event_door import EventDefinition, EventDoor, event_definitions
 from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.services.executor import Executor, ExecutorSettings
 from chalicelib.services.journal import log_changes
+from chalicelib.services.members import Members, MemberStore
 from chalicelib.services.messages import TASKS, TASKS_LONG
 from chalicelib.services.ports import Clock, Entropy, Payloads, Queue, Table
+from chalicelib.services.trigger_store import TriggerStore
+from chalicelib.services.triggers import Triggers
 from chalicelib.services.turns import Observer, Turns, TurnSettings
+from chalicelib.services.workflow_users import TriggersAndMembers
 
 _LANGUAGES: Final = frozenset({"yaql", "jinja"})
 
@@ -54,6 +61,7 @@ class Settings:
     alarm_interval_sec: float = ALARM_INTERVAL_SEC
     egress_local: bool = False
     targets: frozenset[str] = frozenset()
+    event_definitions: tuple[EventDefinition, ...] = ()
 
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -78,6 +86,7 @@ class Settings:
             alarm_interval_sec=_number(environment, "MISTRAL_ALARM_INTERVAL_SEC", ALARM_INTERVAL_SEC),
             egress_local=stage == "local",
             targets=frozenset(name for name in environment.get("MISTRAL_TARGETS", "").split(",") if name),
+            event_definitions=event_definitions(environment.get("MISTRAL_EVENT_DEFINITIONS", "")),
         )
         if settings.storage not in ("aws", "memory"):
             raise MistralError(f"MISTRAL_STORAGE is aws or memory, not {settings.storage!r}.")
@@ -119,6 +128,9 @@ class Container:
     action_runs: ActionRuns
     executor: Executor
     clock_door: ClockDoor
+    event_door: EventDoor
+    triggers: Triggers
+    members: Members
 
     @property
     def queue(self) -> Queue:
@@ -142,8 +154,15 @@ def assemble(
     """The services on these ports; ``observe`` is told of every commit."""
     registry = registry or Registry()
     options = replace(Options(), languages=settings.languages)
+    trigger_store = TriggerStore(ports.definitions, ports.payloads)
+    member_store = MemberStore(ports.definitions)
     definitions = Definitions(
-        ports.definitions, ports.payloads, ports.clock, ports.entropy, options=options
+        ports.definitions,
+        ports.payloads,
+        ports.clock,
+        ports.entropy,
+        options=options,
+        users=TriggersAndMembers(trigger_store, member_store),
     )
     store = ExecutionStore(ports.executions, ports.payloads)
     turns = Turns(
@@ -171,7 +190,8 @@ def assemble(
         aws=action_settings.aws,
         expressions=options,
     )
-    executor = Executor(engine, registry, action_runs, ports.queue, ports.clock, action_settings)
+    cron = CronFiring(trigger_store, engine, ports.queue, ports.clock)
+    executor = Executor(engine, registry, action_runs, ports.queue, ports.clock, action_settings, cron)
     return Container(
         settings=settings,
         ports=ports,
@@ -181,7 +201,17 @@ def assemble(
         engine=engine,
         action_runs=action_runs,
         executor=executor,
-        clock_door=ClockDoor(store, ports.queue, ports.clock),
+        clock_door=ClockDoor(store, ports.queue, ports.clock, cron),
+        event_door=EventDoor(
+            trigger_store,
+            engine,
+            ports.clock,
+            definitions=settings.event_definitions,
+            default_project_id=PROJECT_WITHOUT_AUTHENTICATION if settings.auth == "none" else None,
+            options=options,
+        ),
+        triggers=Triggers(trigger_store, definitions, ports.clock, ports.entropy, announce=cron.announce),
+        members=Members(member_store, definitions, ports.clock, ports.entropy),
     )
 
 

@@ -32,6 +32,7 @@ from chalicelib.engine.events import (
     StopRequested,
     TimerFired,
 )
+from chalicelib.engine.fronts import front_key, united
 from chalicelib.engine.identity import derived_execution_id, partition_of
 from chalicelib.engine.invocations import WorkflowFacts
 from chalicelib.engine.moment import Moment
@@ -125,13 +126,16 @@ class Stored:
 
     @property
     def header(self) -> WorkflowExecution:
-        """The header, decoded."""
-        return codec.unpack_header(self.records[HEADER_KEY])
+        """The header, decoded, with the whole frontier."""
+        header = codec.unpack_header(self.records[HEADER_KEY])
+        pages = [self.records[front_key(bucket)] for bucket in header.fronts]
+        return replace(header, frontier=united(header.frontier, pages)) if pages else header
 
     def save(self, transition: Transition) -> None:
         """Write a transition as one transaction, on the conditions that it names."""
-        assert len(transition.records) + 1 <= TRANSACTION_WRITES_MAX, "a transition must fit into one transaction"
-        for key, (body, expected) in transition.singles.items():
+        together = len(transition.records) + len(transition.together) + len(transition.removed) + 1
+        assert together <= TRANSACTION_WRITES_MAX, "a transition must fit into one transaction"
+        for key, (body, expected) in {**transition.singles, **transition.together}.items():
             assert self.revisions.get(key, 0) == expected
             self.records[key] = body
             self.revisions[key] = expected + 1
@@ -140,7 +144,9 @@ class Stored:
             self.revisions[key] = 1
         self.records.update(transition.records)
         self.payloads.update(transition.payloads)
-        self.records[HEADER_KEY] = codec.pack_header(transition.header)
+        for key in transition.removed:
+            del self.records[key]
+        self.records[HEADER_KEY] = transition.header_body
 
     def load(self, loaded: Loaded, needs: Iterable[Need]) -> list[Need]:
         """Meet the needs that are records; give back the others."""

@@ -109,6 +109,10 @@ def test_a_command_that_fails_fails_its_page():
         assert bash("mistral workflow-get absent", url=url).status != 0
 
 
+def test_every_command_that_is_not_run_is_written_somewhere():
+    assert NOT_RUN.keys() <= {line for block in blocks("bash") for line in block.text.splitlines()}
+
+
 def test_every_make_target_that_is_named_exists():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     text = "\n".join(page.read_text("utf-8") for page in PAGES)

@@ -10,9 +10,11 @@ from chalicelib.api.http import ApiSettings, Call
 from chalicelib.services.action_runs import ActionRuns
 from chalicelib.services.definitions import Definitions
 from chalicelib.services.engine import EngineService
+from chalicelib.services.members import Members
 from chalicelib.services.ports import Clock
 from chalicelib.services.reading import Reader, Sight
 from chalicelib.services.trees import Trees
+from chalicelib.services.triggers import Triggers
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Services:
     trees: Trees
     action_runs: ActionRuns
     definitions: Definitions
+    triggers: Triggers
+    members: Members
     registry: Registry
     clock: Clock
 

@@ -73,10 +73,13 @@ def parse_json(text: str | bytes) -> Json:
 
 
 def to_object(name: str, value: Json) -> JsonObject:
-    """A JSON object, or text that holds one. Raises InputException."""
+    """A JSON object, or text that holds one; text that holds anything empty, as ``null``, is an empty one to Mistral.
+
+    Raises InputException.
+    """
     if isinstance(value, str):
         try:
-            value = parse_json(value)
+            value = parse_json(value) or {}
         except ValueError as error:
             refuse(name, value, f"unable to convert to json. Error: {error}")
     if not isinstance(value, dict):

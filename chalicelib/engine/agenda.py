@@ -1,4 +1,7 @@
-"""What is left to do within one decision. Steps keep the engine's modules apart: one finishes a task, another starts the next, neither calls the other."""
+"""What is left to do within one decision.
+
+Steps keep the engine's modules apart: one finishes a task, another starts the next, neither calls the other.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ Command = RunTask | SetWorkflowState | Noop
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Carry out commands, in Mistral's order. They come from the task ``ordinal``; from none when a workflow starts or resumes."""
+    """Carry out commands, in Mistral's order.
+
+    They come from the task ``ordinal``; from none when a workflow starts or resumes.
+    """
 
     commands: tuple[Command, ...]
     ordinal: int = 0
@@ -56,7 +62,10 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class ContinueTask:
-    """An existing task runs: after a delay, a retry, a resume, a join that is satisfied, or a rerun; only from ``expected``, if given."""
+    """An existing task runs.
+
+    After a delay, a retry, a resume, a join that is satisfied, or a rerun; only from ``expected``, if given.
+    """
 
     ordinal: int
     expected: State | None = None
@@ -110,13 +119,4 @@ class CheckWorkflow:
     """See whether the workflow has come to its end."""
 
 
-Step = (
-    Dispatch
-    | ContinueTask
-    | CompleteTask
-    | FailTask
-    | RefreshJoins
-    | PauseWorkflow
-    | StopWorkflow
-    | CheckWorkflow
-)
+Step = Dispatch | ContinueTask | CompleteTask | FailTask | RefreshJoins | PauseWorkflow | StopWorkflow | CheckWorkflow

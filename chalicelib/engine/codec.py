@@ -1,7 +1,7 @@
 """Records as bytes: compact JSON with short keys, defaults left out, compressed where that pays.
 
-The tables below are the stored format. A key, once stored, keeps its meaning for ever; a new field gets a new key and a default, so that
-records of an older version read well and older code ignores what it does not know.
+The tables below are the stored format. A key, once stored, keeps its meaning for ever; a new field gets a new key and a
+default, so that records of an older version read well and older code ignores what it does not know.
 """
 
 from __future__ import annotations
@@ -97,16 +97,12 @@ def decode_members(value: Json) -> Json:
     return data
 
 
-def _encode_result(result: Result | None) -> Json:
-    if result is None:
-        return None
+def _encode_result(result: Result) -> Json:
     kind = "c" if result.cancel else ("d" if result.error is None else "e")
     return {kind: encode_value(result.data if kind == "d" else result.error)}
 
 
-def _decode_result(data: Json) -> Result | None:
-    if data is None:
-        return None
+def _decode_result(data: Json) -> Result:
     ((kind, value),) = data.items()
     value = decode_value(value)
     return Result(data=value) if kind == "d" else Result(error=value, cancel=kind == "c")
@@ -151,13 +147,13 @@ _VALUE: Final = (encode_value, decode_value)
 _ORDINALS: Final = (_deltas, _undeltas)
 
 _CLAIM: Final = _Table(r.Claim, "claimer=c deadline=d")
-_INVOCATION: Final = _Table(r.Invocation, "name=n input=i", input=_VALUE)
+_INVOCATION: Final = _Table(r.Invocation, "name=n input=i", input=_MEMBERS)
 _ACTION: Final = _Table(
     r.ActionExecution,
-    "number=# name=n state=s created_at=c updated_at=u input=i result=r accepted=a index=x is_sync=y is_pure=p base=b target=t "
-    "timeout_sec=o safe_rerun=f claim=l execution_id=e revision=v heard=h",
+    "number=# name=n state=s created_at=c updated_at=u input=i result=r accepted=a index=x is_sync=y "
+    "is_pure=p base=b target=t timeout_sec=o safe_rerun=f claim=l execution_id=e revision=v heard=h",
     state=_STATE,
-    input=_VALUE,
+    input=_MEMBERS,
     result=(_encode_result, _decode_result),
     base=_nested(_INVOCATION),
     claim=_nested(_CLAIM),
@@ -187,9 +183,10 @@ _NEXT: Final = (
 )
 _TASK: Final = _Table(
     r.TaskExecution,
-    "ordinal=# name=n type=t state=s created_at=c state_info=I updated_at=u started_at=b finished_at=f in_context=x triggered_by=g "
-    "published=P context=C processed=p next_tasks=N error_handled=h actions=A next_number=m has_items=w item_values=V concurrency=k items=W stamp=z "
-    "timers=T retry_no=r waited_before=B waited_after=F result_after_wait=R results_dropped=d accepted_from=Z went_on=y out_context=X page=G",
+    "ordinal=# name=n type=t state=s created_at=c state_info=I updated_at=u started_at=b finished_at=f "
+    "in_context=x triggered_by=g published=P context=C processed=p next_tasks=N error_handled=h actions=A next_number=m "
+    "has_items=w item_values=V concurrency=k items=W stamp=z timers=T retry_no=r waited_before=B waited_after=F "
+    "result_after_wait=R results_dropped=d accepted_from=Z went_on=y out_context=X page=G",
     type=(str, r.TaskType),
     state=_STATE,
     triggered_by=_TRIGGER,
@@ -236,9 +233,9 @@ _JOINS: Final = (
 _HEADER: Final = _Table(
     r.WorkflowExecution,
     "id=# project_id=p workflow_name=n workflow_id=w definition_hash=h state=s created_at=c updated_at=u public_id=q "
-    "workflow_namespace=N workbook_name=k revision=v state_info=I description=D tags=t root_execution_id=r parent=P depth=d input=i "
-    "params=a output=o variables=V next_ordinal=O frontier=F tail=l seen=S fired=f joins=J named=M ends=E failures=L cancellations=C "
-    "unprocessed=U backlog=B timers=T stamp=z heard=e wake_at=W reverse_target=R",
+    "workflow_namespace=N workbook_name=k revision=v state_info=I description=D tags=t root_execution_id=r parent=P depth=d "
+    "input=i params=a output=o variables=V next_ordinal=O frontier=F tail=l fronts=g front_tasks=G seen=S fired=f "
+    "joins=J named=M ends=E failures=L cancellations=C unprocessed=U backlog=B timers=T stamp=z heard=e wake_at=W reverse_target=R",
     state=_STATE,
     tags=_TUPLE,
     parent=_nested(_PARENT),
@@ -247,6 +244,7 @@ _HEADER: Final = _Table(
     output=_MEMBERS,
     variables=_MEMBERS,
     frontier=_FRONTIER,
+    fronts=_ORDINALS,
     tail=_FRONTIER,
     seen=_BITS,
     fired=_BITS,
@@ -280,7 +278,9 @@ def unpack_header(body: bytes) -> r.WorkflowExecution:
     """The header that these bytes stand for. Raises UnknownFormatError for a format that this version does not know."""
     data = _unpack(body)
     if data.get("@", FORMAT_VERSION) > FORMAT_VERSION:
-        raise UnknownFormatError(f"This execution was stored by a newer version (format {data['@']}, known: {FORMAT_VERSION}).")
+        raise UnknownFormatError(
+            f"This execution was stored by a newer version (format {data['@']}, known: {FORMAT_VERSION})."
+        )
     return _HEADER.decode(data)
 
 
@@ -331,6 +331,4 @@ def pack_result(result: Result) -> bytes:
 
 def unpack_result(body: bytes) -> Result:
     """The result that was parked."""
-    result = _decode_result(_unpack(body)[0])
-    assert result is not None
-    return result
+    return _decode_result(_unpack(body)[0])

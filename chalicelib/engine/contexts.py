@@ -1,10 +1,11 @@
 """Data flow: what tasks hand on, how contexts merge, what the workflow ends with.
 
-A task that publishes nothing hands on the context it received. One that publishes writes only its own variables, over a base; small
-ancestors are absorbed, so that a chain of n publishing tasks is read in O(log n) steps and written in O(n log n) small pieces.
+A task that publishes nothing hands on the context it received. One that publishes writes only its own variables, over a
+base; small ancestors are absorbed, so that a chain of n publishing tasks is read in O(log n) steps and written in O(n
+log n) small pieces.
 
-Merging follows Mistral's context versioning (reference: mistral/workflow/context_versioning.py): the last upstream context is the base,
-of two values the one published more often wins, ties keep the base's.
+Merging follows Mistral's context versioning (reference: mistral/workflow/context_versioning.py): the last upstream
+context is the base, of two values the one published more often wins, ties keep the base's.
 """
 
 from __future__ import annotations
@@ -163,7 +164,12 @@ def _with(data: JsonObject, key: str, value: Json) -> JsonObject:
 
 
 def _merge_values(
-    draft: Draft, mine: Json, left_versions: Mapping[str, int], value: Json, right_versions: Mapping[str, int], path: str
+    draft: Draft,
+    mine: Json,
+    left_versions: Mapping[str, int],
+    value: Json,
+    right_versions: Mapping[str, int],
+    path: str,
 ) -> Json:
     mine_data = draft.resolve(mine) if isinstance(mine, (PayloadRef, ValueRef)) else mine
     value_data = draft.resolve(value) if isinstance(value, (PayloadRef, ValueRef)) else value
@@ -183,7 +189,10 @@ def final_context(draft: Draft) -> JsonObject:
 
 
 def deep_merge(left: JsonObject, right: Mapping[str, Json], *, overwrite: bool = True) -> JsonObject:
-    """A new object: ``right`` merged into ``left``, objects member by member; without ``overwrite``, ``left`` keeps what it has."""
+    """A new object: ``right`` merged into ``left``, objects member by member.
+
+    Without ``overwrite``, ``left`` keeps what it has.
+    """
     merged = dict(left)
     for key, value in right.items():
         mine = merged.get(key)

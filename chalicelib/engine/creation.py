@@ -1,4 +1,6 @@
-"""The birth of an execution: input checked and completed, environment and variables evaluated (reference: Mistral's engine/workflows.py).
+"""The birth of an execution: input checked and completed, environment and variables evaluated.
+
+Reference: Mistral's engine/workflows.py.
 
 Whatever is wrong here is refused before anything is stored.
 """
@@ -23,7 +25,10 @@ from chalicelib.vocabulary import Json, JsonObject, State
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What an execution is created from. ``environment`` is the stored one that ``params.env`` names, if it names one."""
+    """What an execution is created from.
+
+    ``environment`` is the stored one that ``params.env`` names, if it names one.
+    """
 
     id: str
     project_id: str
@@ -40,7 +45,10 @@ class Birth:
 
 
 def create(engine: Engine, birth: Birth, loaded: Loaded) -> Draft:
-    """A new execution in IDLE. Raises InputException, EvaluationException, WorkflowException, SizeLimitExceededException, MissingData."""
+    """A new execution in IDLE.
+
+    Raises InputException, EvaluationException, WorkflowException, SizeLimitExceededException, MissingData.
+    """
     facts = birth.facts
     check_input(facts.name, "WorkflowSpec", facts.input, birth.input)
     header = WorkflowExecution(
@@ -85,7 +93,7 @@ def _environment(engine: Engine, draft: Draft, birth: Birth) -> JsonObject:
         raise InputException(f"Unexpected value type for environment [env={env}, type={type(env).__name__}]")
     if birth.params.get("evaluate_env") is False:
         return env
-    world = ExecutionWorld(draft, engine, raw_env=env)
+    world = ExecutionWorld(draft, engine)
     evaluated: JsonObject = evaluator.evaluate(env, {"__env": env}, world, engine.expressions)
     return evaluated
 

@@ -1,8 +1,8 @@
 """decide(): the only way into the core.
 
-One event is applied to a draft of one execution, and everything that follows at once from it: tasks created and started, joins refreshed,
-the workflow completed. The answer is a new draft with the effects it owes, or ``NeedsData`` when a record is missing; the draft handed in
-is never changed. Pure: no clock, no randomness, no I/O.
+One event is applied to a draft of one execution, and everything that follows at once from it: tasks created and
+started, joins refreshed, the workflow completed. The answer is a new draft with the effects it owes, or ``NeedsData``
+when a record is missing; the draft handed in is never changed. Pure: no clock, no randomness, no I/O.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _apply(engine: Engine, draft: Draft, event: Event) -> None:
 
 
 def _drain(engine: Engine, draft: Draft) -> None:
-    """Do what is left to do, then start what waits to start, until nothing is left or a transaction would be too large."""
+    """Do what is left to do, then start what waits to start, until nothing is left or a turn is full."""
     while True:
         while draft.agenda:
             _perform(engine, draft, draft.agenda.popleft())
@@ -136,6 +136,9 @@ def _perform(engine: Engine, draft: Draft, step: Step) -> None:
                 workflow.pause(draft, step.message)
         case StopWorkflow():
             workflow.stop(engine, draft, step.state, step.message)
+        case CheckWorkflow() if any(not isinstance(later, CheckWorkflow) for later in draft.agenda):
+            # What is still to be done may create tasks: with them, nothing has ended.
+            draft.then(step)
         case CheckWorkflow():
             if not draft.starts:
                 workflow.check(engine, draft)
@@ -155,8 +158,8 @@ def _start(engine: Engine, draft: Draft, ordinal: int) -> None:
     task = draft.frontier.get(ordinal)
     if task is None:
         return
-    if task.state is State.IDLE:
-        _guarded(draft, ordinal, "run", lambda: tasks.start(engine, draft, ordinal))
+    if task.state is State.IDLE and task.started_at is None:
+        _guarded(draft, ordinal, "run", lambda: tasks.start(engine, draft, task))
     elif task.state is State.RUNNING and task.items is not None and not draft.is_paused:
         _guarded(draft, ordinal, "run", lambda: items.run(engine, draft, task))
 
@@ -168,11 +171,14 @@ def _guarded(draft: Draft, ordinal: int, verb: str, act: Callable[[], None], act
     except TaskFailure as failure:
         draft.then(CompleteTask(ordinal, State.ERROR, failure.message))
     except MistralError as error:
-        draft.then(FailTask(ordinal, _forced_failure_text(draft, draft.task(ordinal), error, verb, action_name)))
+        draft.at_once(FailTask(ordinal, _forced_failure_text(draft, draft.task(ordinal), error, verb, action_name)))
 
 
 def _forced_failure_text(draft: Draft, task: TaskExecution, error: MistralError, verb: str, action_name: str) -> str:
-    """Mistral's words for a forced failure: while the result of an action was handled, or the task was run or completed otherwise."""
+    """Mistral's words for a forced failure.
+
+    They tell whether the result of an action was handled, or the task was run or completed otherwise.
+    """
     names = f"error={error.message}, wf={draft.header.workflow_name}, task={task.name}"
     if action_name:
         return f"Failed to handle action completion [{names}, action={action_name}]"
@@ -232,11 +238,14 @@ def _fail_action(draft: Draft, task: TaskExecution, action: ActionExecution, err
     )
     task = draft.put_action(task, failed)
     if not task.state.is_completed:
-        draft.then(FailTask(task.ordinal, message))
+        draft.at_once(FailTask(task.ordinal, message))
 
 
 def _claim_expired(engine: Engine, draft: Draft, event: ClaimExpired) -> None:
-    """The executor died with the action: run it again if it is safe-rerun, otherwise end it in ERROR, which happens once."""
+    """The executor died with the action.
+
+    Run it again if it is safe-rerun, otherwise end it in ERROR, which happens once.
+    """
     task = draft.frontier.get(event.ordinal)
     action = draft.action(task, event.number) if task is not None else None
     if task is None or action is None or action.claim is None or action.claim.deadline > draft.now:
@@ -323,11 +332,10 @@ def _act_on_timer(draft: Draft, task: TaskExecution, timer: Timer) -> None:
         case TimerKind.WAIT_AFTER:
             state, state_info = task.result_after_wait or (State.SUCCESS, None)
             draft.then(CompleteTask(task.ordinal, state, state_info))
-        case TimerKind.TIMEOUT:
+        case TimerKind.TIMEOUT | TimerKind.WORKFLOW_TIMEOUT:
+            # A task has no timer of the second kind.
             message = f"Task timed out [timeout(s)={int(timer.delay_sec)}]."
             draft.then(CompleteTask(task.ordinal, State.ERROR, message))
-        case TimerKind.WORKFLOW_TIMEOUT:
-            return
         case _:
             assert_never(timer.kind)
 
@@ -347,7 +355,10 @@ def _workflow_timer_fired(draft: Draft, event: TimerFired) -> None:
 
 
 def _continue(engine: Engine, draft: Draft) -> None:
-    """Go on where the records say: items not counted yet, tasks and items not started yet, joins that are ready, an end not noticed."""
+    """Go on where the records say.
+
+    Items not counted yet, tasks and items not started yet, joins that are ready, an end not noticed.
+    """
     for task in list(draft.frontier.values()):
         for action in items.uncounted(draft, task):
             _finish_item(engine, draft, draft.task(task.ordinal), action)

@@ -1,7 +1,8 @@
 """DirectWorkflowController: which commands follow a task, and when a join may start.
 
-A join is judged by the last execution of each inbound task: whether it has completed, and whether its transition to the join was taken.
-Both are bit sets in the header, so no finished task is read (reference: Mistral's workflow/direct_workflow.py).
+A join is judged by the last execution of each inbound task: whether it has completed, and whether its transition to the
+join was taken. Both are bit sets in the header, so no finished task is read (reference: Mistral's
+workflow/direct_workflow.py).
 """
 
 from __future__ import annotations
@@ -107,16 +108,16 @@ def _names_in_frontier(draft: Draft) -> set[str]:
 
 
 def _is_reachable(engine: Engine, draft: Draft, name: str, running_names: set[str]) -> bool:
-    """Whether a task that has no execution may still get one: some way to it from a task that runs, or whose transition was taken."""
+    """Whether a task that has no execution may still get one.
+
+    Some way leads to it from a task that runs, or whose transition was taken.
+    """
     plan = engine.plan
     visited = {name}
     pending = [name]
     while pending:
         target = pending.pop()
-        sources = plan.graph.inbound(target)
-        if not sources:
-            return True
-        for source in sources:
+        for source in plan.graph.inbound(target):
             if source in running_names:
                 return True
             if draft.seen & plan.task_bit[source]:

@@ -1,4 +1,7 @@
-"""Carrying out commands in Mistral's order: what stands before a ``fail``, ``succeed`` or ``pause`` is done, what follows a pause waits in the backlog."""
+"""Carrying out commands in Mistral's order.
+
+What stands before a ``fail``, ``succeed`` or ``pause`` is done, what follows a pause waits in the backlog.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from chalicelib.engine.draft import Draft
 from chalicelib.engine.records import BackloggedCommand, TriggeredBy
 from chalicelib.engine.world import Engine
 from chalicelib.vocabulary import State
+
+_Deed = RunTask | SetWorkflowState
 
 
 def dispatch(engine: Engine, draft: Draft, step: Dispatch) -> None:
@@ -24,42 +29,38 @@ def _carry_out(engine: Engine, draft: Draft, commands: list[Command]) -> None:
         if draft.is_paused:
             draft.backlog = (*draft.backlog, _stored(command))
             continue
-        match command:
-            case RunTask():
-                tasks.create(engine, draft, command)
-            case SetWorkflowState(state=State.PAUSED):
-                workflow.pause(draft, command.message)
-            case SetWorkflowState():
-                workflow.stop(engine, draft, command.state, command.message)
-            case Noop():
-                continue
+        if isinstance(command, RunTask):
+            tasks.create(engine, draft, command)
+        elif command.state is State.PAUSED:
+            workflow.pause(draft, command.message)
+        else:
+            workflow.stop(engine, draft, command.state, command.message)
 
 
-def _in_order(engine: Engine, commands: list[Command]) -> list[Command]:
-    commands = [command for command in commands if not isinstance(command, Noop)]
-    at = next((i for i, command in enumerate(commands) if isinstance(command, SetWorkflowState)), None)
-    if at is None:
-        return _joins_last(engine, commands)
-    command = commands[at]
-    pauses = isinstance(command, SetWorkflowState) and command.state is State.PAUSED
-    tail = commands[at + 1 :] if pauses else []
-    return [*_joins_last(engine, commands[:at]), command, *tail]
+def _in_order(engine: Engine, commands: list[Command]) -> list[_Deed]:
+    deeds = [command for command in commands if not isinstance(command, Noop)]
+    before: list[RunTask] = []
+    for at, command in enumerate(deeds):
+        if isinstance(command, SetWorkflowState):
+            tail = deeds[at + 1 :] if command.state is State.PAUSED else []
+            return [*_joins_last(engine, before), command, *tail]
+        before.append(command)
+    return [*_joins_last(engine, before)]
 
 
-def _joins_last(engine: Engine, commands: list[Command]) -> list[Command]:
-    def is_join(command: Command) -> bool:
-        return isinstance(command, RunTask) and engine.plan.spec.tasks[command.name].join is not None
+def _joins_last(engine: Engine, commands: list[RunTask]) -> list[RunTask]:
+    def is_join(command: RunTask) -> bool:
+        return engine.plan.spec.tasks[command.name].join is not None
 
     others = [command for command in commands if not is_join(command)]
     joins = [command for command in commands if is_join(command)]
-    return others + sorted(joins, key=lambda command: command.name if isinstance(command, RunTask) else "")
+    return others + sorted(joins, key=lambda command: command.name)
 
 
-def _stored(command: Command) -> BackloggedCommand:
+def _stored(command: _Deed) -> BackloggedCommand:
     if isinstance(command, RunTask):
         ordinal = command.triggered_by[0].ordinal if command.triggered_by else 0
         return BackloggedCommand(command.name, ordinal, command.event or "", {}, command.context)
-    assert isinstance(command, SetWorkflowState)
     return BackloggedCommand(command.name, command.ordinal, command.event, {"msg": command.message}, is_command=True)
 
 

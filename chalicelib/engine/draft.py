@@ -1,7 +1,8 @@
 """The working copy of one turn: the only mutable object of the core.
 
-A ``Draft`` starts from a stored header and whatever records were loaded, takes the changes of one decision after another, and is sealed
-into a ``Transition``: the records to write, in one transaction, on condition of the header's revision.
+A ``Draft`` starts from a stored header and whatever records were loaded, takes the changes of one decision after
+another, and is sealed into a ``Transition``: the records to write, in one transaction, on condition of the header's
+revision.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from chalicelib.engine.records import (
     ValueRef,
     WorkflowExecution,
 )
+from chalicelib.limits import FRONT_PAGES_NEW_MAX, FRONTIER_INLINE_MAX
 from chalicelib.vocabulary import Json, State
 
 _COMPARED: Final = (
@@ -72,8 +74,8 @@ class Loaded:
 def effective_actions(task: TaskExecution, actions: list[ActionExecution]) -> list[ActionExecution]:
     """The action executions of a with-items task with their acceptance as it now is.
 
-    Taking back a thousand results is not written into a thousand records: results of earlier passes are below ``accepted_from``, and of
-    several runs of one item the last one counts.
+    Taking back a thousand results is not written into a thousand records: results of earlier passes are below
+    ``accepted_from``, and of several runs of one item the last one counts.
     """
     last = {action.index: action.number for action in actions}
     effective = []
@@ -216,6 +218,8 @@ class Draft:
         if not task.has_items:
             return sorted(task.actions, key=lambda action: action.number)
         known = {**self.loaded.items.get(task.ordinal, {}), **self.items.get(task.ordinal, {})}
+        # A lost turn may have left records of items that the task does not know of: they were never released.
+        known = {number: action for number, action in known.items() if number < task.next_number}
         if task.ordinal not in self.loaded.all_items and len(known) < task.next_number:
             raise MissingData(NeedItems(task.ordinal))
         return effective_actions(task, [known[number] for number in sorted(known)])
@@ -266,6 +270,10 @@ class Draft:
         """Do this later in the same decision."""
         self.agenda.append(step)
 
+    def at_once(self, step: Step) -> None:
+        """Do this before anything else that is left to do in this decision."""
+        self.agenda.appendleft(step)
+
     def set_timer(self, task: TaskExecution, kind: TimerKind, delay_sec: float) -> TaskExecution:
         """Give a task a timer ``delay_sec`` from now; a timer of the same kind that it had is stale from now on."""
         stamp = task.stamp + 1
@@ -299,7 +307,11 @@ class Draft:
     def touched(self) -> int:
         """How many records, other than the header, sealing may have to write: never too few."""
         values = sum(count for ordinal, count in self.kept_apart.items() if ordinal in self.frontier)
-        return len(self.finished) + len(self.tail) + len(self.contexts) + sum(map(len, self.items.values())) + values
+        records = len(self.finished) + len(self.tail) + len(self.contexts) + sum(map(len, self.items.values())) + values
+        if len(self.frontier) <= FRONTIER_INLINE_MAX and not self.header.fronts:
+            return records
+        # Of a wide frontier each task that finished is on a page that is written again, and new pages may be needed.
+        return records + len(self.finished) + FRONT_PAGES_NEW_MAX
 
     # -- relatives
 
@@ -309,7 +321,10 @@ class Draft:
         return self.stamp
 
     def hears(self, stamp: int) -> bool:
-        """Whether a word of the parent is news; one that is older than what was heard last is not. Words of others have no stamp."""
+        """Whether a word of the parent is news; one that is older than what was heard last is not.
+
+        Words of others have no stamp.
+        """
         if stamp and stamp <= self.heard:
             return False
         self.heard = max(self.heard, stamp)

@@ -1,4 +1,7 @@
-"""What the core may ask of the world. An effect is derived from the records (``reconcile`` finds it again), so losing one loses nothing."""
+"""What the core may ask of the world.
+
+An effect is derived from the records (``reconcile`` finds it again), so losing one loses nothing.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ class RunAction:
 
 @dataclass(frozen=True, slots=True)
 class StartSubworkflow:
-    """Start the child execution that stands for this action execution; what it is started with stands in that record."""
+    """Start the child execution that stands for this action execution.
+
+    What it is started with stands in that record.
+    """
 
     ordinal: int
     number: int

@@ -1,7 +1,7 @@
 """What can happen to an execution. Every event may come twice, late or out of order: then it changes nothing more.
 
-What one execution tells another carries the teller's ``stamp``, which only grows: who has heard of a later one ignores an earlier one. An
-event that comes from elsewhere (an operator, an executor) has the stamp 0 and is always heard.
+What one execution tells another carries the teller's ``stamp``, which only grows: who has heard of a later one ignores
+an earlier one. An event that comes from elsewhere (an operator, an executor) has the stamp 0 and is always heard.
 """
 
 from __future__ import annotations

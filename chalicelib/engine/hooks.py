@@ -1,7 +1,9 @@
-"""Where policies act on a task: before its first run, and after each completion. Order and conditions are Mistral's (engine/policies.py).
+"""Where policies act on a task: before its first run, and after each completion.
 
-Before: pause-before, wait-before, then the checks of the later ones, timeout, concurrency. After: wait-after, fail-on, retry. They do not run
-before a retry, after a pause, or before the first run of a join.
+Order and conditions are Mistral's (engine/policies.py).
+
+Before: pause-before, wait-before, then the checks of the later ones, timeout, concurrency. After: wait-after, fail-on,
+retry. They do not run before a retry, after a pause, or before the first run of a join.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ def _seconds(engine: Engine, draft: Draft, task: TaskExecution, policy: str, raw
 
 
 def before_start(engine: Engine, draft: Draft, task: TaskExecution) -> TaskExecution:
-    """Let the policies act before a task runs; afterwards it runs only if it is still RUNNING. Raises MistralError, MissingData."""
+    """Let the policies act before a task runs; afterwards it runs only if it is still RUNNING.
+
+    Raises MistralError, MissingData.
+    """
     spec = engine.plan.graph.policies(task.name)
     task = _pause_before(engine, draft, task, spec)
     task = _wait_before(engine, draft, task, spec)
@@ -72,7 +77,10 @@ def _wait_before(engine: Engine, draft: Draft, task: TaskExecution, spec: Polici
 
 
 def after_complete(engine: Engine, draft: Draft, task: TaskExecution) -> TaskExecution:
-    """Let the policies act on a completed task: it may be DELAYED, WAITING or ERROR afterwards. Raises MistralError, MissingData."""
+    """Let the policies act on a completed task: it may be DELAYED, WAITING or ERROR afterwards.
+
+    Raises MistralError, MissingData.
+    """
     spec = engine.plan.graph.policies(task.name)
     if spec.wait_after is not None and not task.waited_after:
         delay_sec = _seconds(engine, draft, task, "WaitAfterPolicy", spec.wait_after)
@@ -140,7 +148,10 @@ def _retry(engine: Engine, draft: Draft, task: TaskExecution, spec: RetrySpec) -
 
 
 def drop_results(draft: Draft, task: TaskExecution, *, only_failed: bool = False) -> TaskExecution:
-    """Take back the acceptance of a task's results: of all, or just of the failed and cancelled ones. All means that items start anew."""
+    """Take back the acceptance of a task's results: of all, or just of the failed and cancelled ones.
+
+    All means that items start anew.
+    """
     if not only_failed:
         task = draft.put(task, items=None, item_values=None, accepted_from=task.next_number)
     if task.has_items:

@@ -2,10 +2,11 @@
 
 An id is UUID text of version 4. Its last 44 bits are an address, the 78 free bits before them are the execution's own::
 
-    rrrrrrrr-rrrr-4rrr-yrrr-rkooooonnnnn     r: random or derived   k: kind   o: task ordinal   n: number of the action execution
+rrrrrrrr-rrrr-4rrr-yrrr-rkooooonnnnn     r: random or derived   k: kind   o: task ordinal   n: number of the action
+execution
 
-So ``GET /v2/tasks/{id}`` reads the record straight away, and no lookup item is ever written. An id that a client chose for its
-execution, or any other text, is addressed by a digest of it (``partition_of``).
+So ``GET /v2/tasks/{id}`` reads the record straight away, and no lookup item is ever written. An id that a client chose
+for its execution, or any other text, is addressed by a digest of it (``partition_of``).
 """
 
 from __future__ import annotations

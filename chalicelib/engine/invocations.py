@@ -1,7 +1,9 @@
-"""From what a task says to an action execution: names resolved, input evaluated and checked, ad-hoc actions unrolled to their base.
+"""From what a task says to an action execution.
 
-Two kinds of failure, as on Mistral: a ``TaskFailure`` ends the task in ERROR as a failed action would (its ``on-error`` is followed);
-any other ``MistralError`` is a fault of the definition and fails task and workflow at once.
+Names are resolved, input is evaluated and checked, ad-hoc actions are unrolled to their base.
+
+Two kinds of failure, as on Mistral: a ``TaskFailure`` ends the task in ERROR as a failed action would (its ``on-error``
+is followed); any other ``MistralError`` is a fault of the definition and fails task and workflow at once.
 """
 
 from __future__ import annotations
@@ -71,7 +73,13 @@ class WorkflowFacts:
 
 
 def schedule(
-    engine: Engine, draft: Draft, task: TaskExecution, *, number: int, index: int = 0, item: Mapping[str, Json] | None = None
+    engine: Engine,
+    draft: Draft,
+    task: TaskExecution,
+    *,
+    number: int,
+    index: int = 0,
+    item: Mapping[str, Json] | None = None,
 ) -> TaskExecution:
     """Create the action execution or sub-workflow of a task (or of one of its items), and ask for it to be run.
 
@@ -109,16 +117,27 @@ def _action_input(
     all_defaults = env.get("__actions") or {}
     defaults = all_defaults.get(spec.action) if isinstance(all_defaults, dict) and spec.action else None
     if not isinstance(all_defaults, dict) or not isinstance(defaults, (dict, type(None))):
-        raise InputException("The environment's '__actions' must be an object of objects: default inputs by action name.")
+        raise InputException(
+            "The environment's '__actions' must be an object of objects: default inputs by action name."
+        )
     return deep_merge(value, defaults, overwrite=False) if defaults else value
 
 
 def _schedule_action(
-    engine: Engine, draft: Draft, task: TaskExecution, spec: TaskSpec, action_input: JsonObject, *, number: int, index: int
+    engine: Engine,
+    draft: Draft,
+    task: TaskExecution,
+    spec: TaskSpec,
+    action_input: JsonObject,
+    *,
+    number: int,
+    index: int,
 ) -> TaskExecution:
     target = _target(engine, draft, task, spec, action_input)
     name, descriptor = _find_action(engine, draft, task, spec)
     _check_parameters(name, descriptor, action_input)
+    if isinstance(descriptor, ActionSpec):
+        action_input = with_defaults(descriptor.input, action_input)
     base, runnable = _unroll(engine, draft, task, name, descriptor, action_input)
     base_input = action_input if base is None else base.input
     try:
@@ -249,7 +268,10 @@ def _unroll(
 
 
 def transform(engine: Engine, draft: Draft, task: TaskExecution, action: ActionExecution, result: Result) -> Result:
-    """Pass a result of an ad-hoc action through the outputs of its chain, innermost first. Raises EvaluationException."""
+    """Pass a result of an ad-hoc action through the outputs of its chain, innermost first.
+
+    Raises EvaluationException.
+    """
     if action.base is None:
         return result
     chain = []
@@ -273,13 +295,22 @@ def _timeout_sec(engine: Engine, draft: Draft, task: TaskExecution, spec: TaskSp
 
 
 def _schedule_workflow(
-    engine: Engine, draft: Draft, task: TaskExecution, spec: TaskSpec, workflow_input: JsonObject, *, number: int, index: int
+    engine: Engine,
+    draft: Draft,
+    task: TaskExecution,
+    spec: TaskSpec,
+    workflow_input: JsonObject,
+    *,
+    number: int,
+    index: int,
 ) -> TaskExecution:
     header = draft.header
     name = evaluate(engine, draft, spec.workflow, task_scope(draft, task), task)
     facts = _find_workflow(draft, str(name))
     if header.depth + 1 > engine.subworkflow_depth_max:
-        raise TaskFailure(f"Sub-workflows are nested more than {engine.subworkflow_depth_max} deep: does '{name}' call itself?")
+        raise TaskFailure(
+            f"Sub-workflows are nested more than {engine.subworkflow_depth_max} deep: does '{name}' call itself?"
+        )
     declared = {declared.name for declared in facts.input}
     child_input = {key: value for key, value in workflow_input.items() if key in declared}
     extra = {key: value for key, value in workflow_input.items() if key not in declared}
@@ -330,4 +361,3 @@ def _find_workflow(draft: Draft, name: str) -> WorkflowFacts:
         if facts is not None:
             return facts
     raise TaskFailure(f"Failed to find workflow [name={name}] [namespace={namespace}]")
-

@@ -40,14 +40,17 @@ def run(engine: Engine, draft: Draft, task: TaskExecution) -> None:
         item = {name: values[index] for name, values in lists.items()}
         # A variable of the same name that the task received wins over the item's: so it is on Mistral.
         received = ContextLayer(draft, task.in_context)
-        item = {name: received[name] if name in received else value for name, value in item.items()}
+        item = {name: received.get(name, value) for name, value in item.items()}
         task = schedule(engine, draft, task, number=task.next_number, index=index, item=item)
         progress = replace(progress, started=progress.started | 1 << index)
     _keep_progress(draft, task, progress, lists)
 
 
 def _keep_progress(draft: Draft, task: TaskExecution, progress: ItemsProgress, lists: JsonObject) -> None:
-    """Items that wait to start keep their values: what was counted is what runs, whatever the expressions say by then."""
+    """Items that wait to start keep their values.
+
+    What was counted is what runs, whatever the expressions say by then.
+    """
     if progress.started.bit_count() == progress.count:
         task = draft.put(task, items=progress, item_values=None)
     elif task.item_values is None:
@@ -59,7 +62,10 @@ def _keep_progress(draft: Draft, task: TaskExecution, progress: ItemsProgress, l
 
 
 def _end_if_nothing_runs(draft: Draft, task: TaskExecution, progress: ItemsProgress) -> None:
-    """No items at all, or all of them have ended already: a join that is reached once more ends with the results it has."""
+    """No items at all, or all of them have ended already.
+
+    A join that is reached once more ends with the results it has.
+    """
     if progress.finished.bit_count() == progress.count and (verdict := _verdict(progress)) is not None:
         draft.then(CompleteTask(task.ordinal, *verdict))
 
@@ -81,7 +87,10 @@ def _startable(progress: ItemsProgress) -> Iterable[int]:
 
 
 def _item_lists(engine: Engine, draft: Draft, task: TaskExecution) -> JsonObject:
-    """The lists to go through, by variable: those that were kept, or else evaluated. Raises InputException, EvaluationException."""
+    """The lists to go through, by variable: those that were kept, or else evaluated.
+
+    Raises InputException, EvaluationException.
+    """
     if task.item_values is not None:
         return draft.resolve_object(task.item_values)
     spec = engine.plan.spec.tasks[task.name].with_items or {}
@@ -95,7 +104,9 @@ def _item_lists(engine: Engine, draft: Draft, task: TaskExecution) -> JsonObject
         lists[name] = plain(list(values))
     if len({len(values) for values in lists.values()}) > 1:
         sizes = ", ".join(f"{name}: {len(values)}" for name, values in lists.items())
-        raise InputException(f"Wrong input format for with-items. All arrays must have the same length. Lengths: {sizes}.")
+        raise InputException(
+            f"Wrong input format for with-items. All arrays must have the same length. Lengths: {sizes}."
+        )
     return lists
 
 
@@ -110,8 +121,7 @@ def _tolerated(engine: Engine, draft: Draft, task: TaskExecution) -> float | Non
 def finish(engine: Engine, draft: Draft, task: TaskExecution, action: ActionExecution) -> None:
     """An item has come to its result: start others, or end the task. Raises TaskFailure, MistralError, MissingData."""
     progress = task.items
-    if progress is None:
-        return
+    assert progress is not None, "a result that is_counted says no of belongs to a task that counts"
     bit = 1 << action.index
     progress = replace(
         progress,
@@ -128,8 +138,9 @@ def finish(engine: Engine, draft: Draft, task: TaskExecution, action: ActionExec
 
 
 def is_counted(task: TaskExecution, action: ActionExecution) -> bool:
-    """Whether the result of an item's run is counted already, or no longer wanted. A finished record alone does not count it:
-    a process may have died between writing it and the header.
+    """Whether the result of an item's run is counted already, or no longer wanted.
+
+    A finished record alone does not count it: a process may have died between writing it and the header.
     """
     progress = task.items
     if progress is None or action.number < task.accepted_from:

@@ -17,7 +17,7 @@ def timestamp(seconds: float | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """``now`` in seconds since the epoch, and a seed from which everything that looks random in this decision follows."""
+    """``now`` in seconds since the epoch, and a seed from which all that looks random in this decision follows."""
 
     now: float
     seed: str = ""

@@ -1,7 +1,7 @@
 """What a decision may lack: the engine names it, the shell fetches it, and the decision is taken again.
 
-A need is a key into ``Loaded``. Inside the engine a missing record is an ``Interrupt`` (``MissingData``), so that it passes through
-expression evaluators unharmed; ``decide`` turns it into the value ``NeedsData``.
+A need is a key into ``Loaded``. Inside the engine a missing record is an ``Interrupt`` (``MissingData``), so that it
+passes through expression evaluators unharmed; ``decide`` turns it into the value ``NeedsData``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What operators ask for: resume, rerun, skip, a new description or environment (reference: Mistral's engine/workflows.py, services/workflows.py)."""
+"""What operators ask for: resume, rerun, skip, a new description or environment.
+
+Reference: Mistral's engine/workflows.py, services/workflows.py.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ def merge_env(draft: Draft, env: JsonObject | None) -> None:
 
 
 def resume(engine: Engine, draft: Draft, env: JsonObject | None) -> None:
-    """Go on after a pause: sub-workflows first, then what waited. In any other state nothing happens. Raises MissingData."""
+    """Go on after a pause: sub-workflows first, then what waited.
+
+    In any other state nothing happens. Raises MissingData.
+    """
     if draft.state not in (State.PAUSED, State.IDLE):
         return
     for child_id in workflow.running_children(draft):
@@ -67,7 +73,9 @@ def wake(draft: Draft) -> None:
     """
     for task in list(draft.frontier.values()):
         if task.state is State.IDLE and task.started_at is not None:
-            draft.then(ContinueTask(task.ordinal))
+            # Stopped by pause-before; a workflow that has ended does not come back to it.
+            if not draft.is_completed:
+                draft.then(ContinueTask(task.ordinal))
         elif task.state is State.IDLE or (task.items is not None and task.state is State.RUNNING):
             draft.starts.append(task.ordinal)
         elif task.state is State.WAITING:
@@ -85,7 +93,10 @@ def _set_timers_again(draft: Draft) -> None:
 
 
 def rerun(engine: Engine, draft: Draft, event: RerunRequested) -> None:
-    """Run a failed task again, in the same record; ancestors come back to life. Raises InputException, WorkflowException, MissingData."""
+    """Run a failed task again, in the same record; ancestors come back to life.
+
+    Raises InputException, WorkflowException, MissingData.
+    """
     task = _failed_task(draft, event.ordinal)
     if draft.is_paused:
         return
@@ -119,7 +130,10 @@ def rerun(engine: Engine, draft: Draft, event: RerunRequested) -> None:
 
 
 def skip(draft: Draft, event: SkipRequested) -> None:
-    """Leave a failed task as SKIPPED and go on with what follows. Raises InputException, WorkflowException, MissingData."""
+    """Leave a failed task as SKIPPED and go on with what follows.
+
+    Raises InputException, WorkflowException, MissingData.
+    """
     task = _failed_task(draft, event.ordinal)
     if draft.is_paused:
         return
@@ -131,7 +145,9 @@ def skip(draft: Draft, event: SkipRequested) -> None:
 def _failed_task(draft: Draft, ordinal: int) -> TaskExecution:
     task = draft.task(ordinal)
     if task.state is not State.ERROR:
-        raise InputException(f"The current task execution must be in ERROR for rerun or skip. Task '{task.name}' is {task.state}.")
+        raise InputException(
+            f"The current task execution must be in ERROR for rerun or skip. Task '{task.name}' is {task.state}."
+        )
     return task
 
 
@@ -148,7 +164,10 @@ def _revive(draft: Draft) -> None:
 
 
 def revive_parent(draft: Draft, event: Revived) -> None:
-    """A sub-workflow runs again: so do the task that stands for it and this workflow, and so on upwards. Raises MissingData."""
+    """A sub-workflow runs again: so do the task that stands for it and this workflow, and so on upwards.
+
+    Raises MissingData.
+    """
     task = draft.task(event.ordinal)
     action = draft.action(task, event.number)
     if action is None or not is_news(action, event.stamp) or is_superseded(task, action):
@@ -159,7 +178,12 @@ def revive_parent(draft: Draft, event: Revived) -> None:
         _revive(draft)
     tasks.forget_outcome(draft, task)
     revived = replace(
-        action, state=State.RUNNING, accepted=False, result=None, heard=max(action.heard, event.stamp), updated_at=draft.now
+        action,
+        state=State.RUNNING,
+        accepted=False,
+        result=None,
+        heard=max(action.heard, event.stamp),
+        updated_at=draft.now,
     )
     task = draft.put_action(task, revived)
     progress = task.items

@@ -1,7 +1,7 @@
 """Values as they will be read again: plain JSON, before they enter a record.
 
-Expressions and actions may give dates, sets, tuples, iterators or numbers as keys. Stored and read again they are text, lists and text, so
-they are made so at once: a process that remembers and one that has read see the same.
+Expressions and actions may give dates, sets, tuples, iterators or numbers as keys. Stored and read again they are text,
+lists and text, so they are made so at once: a process that remembers and one that has read see the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def plain(value: Json) -> Json:
-    """The value as plain JSON data; the very same object if it is that already. Raises SizeLimitExceededException if nested too deep."""
+    """The value as plain JSON data; the very same object if it is that already.
+
+    Raises SizeLimitExceededException if nested too deep.
+    """
     return value if _is_plain(value, 0) else _made_plain(value, 0)
 
 
@@ -38,16 +41,9 @@ def _is_plain(value: Json, depth: int) -> bool:
     if depth >= VALUE_DEPTH_MAX:
         raise SizeLimitExceededException(f"A value is nested deeper than {VALUE_DEPTH_MAX} levels.")
     if kind is dict:
-        for key, member in value.items():
-            if type(key) is not str or not (type(member) in _SCALARS or _is_plain(member, depth + 1)):
-                return False
-        return True
-    if kind is not list:
-        return False
-    for member in value:
-        if type(member) not in _SCALARS and not _is_plain(member, depth + 1):
-            return False
-    return True
+        return all(type(key) is str for key in value) and _is_plain(list(value.values()), depth)
+    # Members are told apart here: most are scalars, and a call for each would cost more than the look.
+    return kind is list and all(type(member) in _SCALARS or _is_plain(member, depth + 1) for member in value)
 
 
 def _made_plain(value: Json, depth: int) -> Json:

@@ -1,7 +1,9 @@
-"""What the engine precomputes from a workflow's graph, once per definition: numbers for tasks and transitions, and which tasks expressions name.
+"""What the engine precomputes from a workflow's graph, once per definition.
 
-Numbers let the header keep "who has completed" and "which transitions have fired" as bit sets; the names let it remember the last
-execution of just those tasks that some ``task('name')`` asks for.
+Numbers for tasks and transitions, and which tasks expressions name.
+
+Numbers let the header keep "who has completed" and "which transitions have fired" as bit sets; the names let it
+remember the last execution of just those tasks that some ``task('name')`` asks for.
 """
 
 from __future__ import annotations
@@ -42,7 +44,10 @@ class Plan:
 
 
 def _names_asked(graph: WorkflowGraph) -> frozenset[str] | None:
-    """The names in ``task(name)`` calls of the definition; ``None`` when one of them is computed, so that any may be meant."""
+    """The names in ``task(name)`` calls of the definition.
+
+    ``None`` when one of them is computed, so that any may be meant.
+    """
     text = json.dumps(graph.spec.data, default=str)
     names: set[str] = set()
     for argument in _TASK_CALL.findall(text):

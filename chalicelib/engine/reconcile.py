@@ -1,6 +1,7 @@
 """The state is the outbox: what an execution still owes the world, derived from its records alone.
 
-Used when a message is delivered again and when the alarm rings. Every effect may have been carried out already; doing it again is harmless.
+Used when a message is delivered again and when the alarm rings. Every effect may have been carried out already; doing
+it again is harmless.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from chalicelib.vocabulary import State
 
 
 def owed_effects(draft: Draft) -> list[Effect]:
-    """Actions released but perhaps never sent, timers perhaps lost, tasks not started. Raises MissingData for the items of with-items tasks."""
+    """Actions released but perhaps never sent, timers perhaps lost, tasks not started.
+
+    Raises MissingData for the items of with-items tasks.
+    """
     effects: list[Effect] = [SetTimer(0, timer.stamp, timer.due_at) for timer in draft.timers]
     for task in draft.frontier.values():
         effects += [SetTimer(task.ordinal, timer.stamp, timer.due_at) for timer in task.timers]
-        effects += [_owed_for(task, action) for action in unfinished_actions(draft, task)]
+        effects += [_owed_for(task, action) for action in unfinished_actions(draft, task, paused=True)]
     effects.append(Continue())
     return effects
 
@@ -27,10 +31,18 @@ def _owed_for(task: TaskExecution, action: ActionExecution) -> Effect:
     return RunAction(task.ordinal, action.number, action.is_pure, action.target, action.timeout_sec)
 
 
-def unfinished_actions(draft: Draft, task: TaskExecution) -> list[ActionExecution]:
-    """The action executions of a task that run now. Raises MissingData."""
+def unfinished_actions(draft: Draft, task: TaskExecution, *, paused: bool = False) -> list[ActionExecution]:
+    """The action executions of a task that run now, and the sub-workflows that are paused, if asked for.
+
+    Raises MissingData.
+    """
     if task.state not in (State.RUNNING, State.PAUSED):
         return []
     if task.has_items and (task.items is None or task.items.started == task.items.finished):
         return []
-    return [action for action in draft.actions(task) if action.state is State.RUNNING]
+    return [
+        action
+        for action in draft.actions(task)
+        if action.state is State.RUNNING
+        or (paused and action.state is State.PAUSED and action.execution_id is not None)
+    ]

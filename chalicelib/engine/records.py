@@ -1,11 +1,13 @@
 """The records of a workflow execution: frozen facts, with Mistral's names.
 
-``WorkflowExecution`` is the header: state, frontier (the unfinished tasks) and the bookkeeping that lets a decision be made without
-reading finished tasks. A finished ``TaskExecution`` lives in its own record. Times are seconds since the epoch. A value may be a
-``ValueRef`` or a ``PayloadRef`` instead of data: it then lives elsewhere, and is loaded when an expression touches it.
+``WorkflowExecution`` is the header: state, frontier (the unfinished tasks) and the bookkeeping that lets a decision be
+made without reading finished tasks. A finished ``TaskExecution`` lives in its own record. Times are seconds since the
+epoch. A value may be a ``ValueRef`` or a ``PayloadRef`` instead of data: it then lives elsewhere, and is loaded when an
+expression touches it.
 
-Contexts are shared, not copied. A context reference is a number: 0 is the empty context, ``2 n + 1`` is what the task with ordinal n
-hands on (kept in its record), ``2 n`` is what a join or a reverse task n received (kept in a record of its own).
+Contexts are shared, not copied. A context reference is a number: 0 is the empty context, ``2 n + 1`` is what the task
+with ordinal n hands on (kept in its record), ``2 n`` is what a join or a reverse task n received (kept in a record of
+its own).
 """
 
 from __future__ import annotations
@@ -80,7 +82,8 @@ class Invocation:
 class ActionExecution:
     """One run of an action, or of a sub-workflow (then ``execution_id`` names it).
 
-    ``number`` counts runs within the task, ``index`` is the item's. ``heard`` is the stamp of the last that its sub-workflow told.
+    ``number`` counts runs within the task, ``index`` is the item's. ``heard`` is the stamp of the last that its
+    sub-workflow told.
     """
 
     number: int
@@ -116,7 +119,10 @@ class TimerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """A moment that a task waits for. A fired timer whose stamp is not the task's present one is stale and changes nothing."""
+    """A moment that a task waits for.
+
+    A fired timer whose stamp is not the task's present one is stale and changes nothing.
+    """
 
     kind: TimerKind
     stamp: int
@@ -126,9 +132,12 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class ItemsProgress:
-    """How far a with-items task is: which items have started, which have finished, which failed (bit sets over item indexes).
+    """How far a with-items task is.
 
-    ``repeated`` are the items that a rerun started anew, with numbers from ``first_number`` on: an older run of them no longer counts.
+    Which items have started, which have finished, which failed: bit sets over item indexes.
+
+    ``repeated`` are the items that a rerun started anew, with numbers from ``first_number`` on: an older run of them no
+    longer counts.
     """
 
     count: int
@@ -144,7 +153,10 @@ class ItemsProgress:
 
 @dataclass(frozen=True, slots=True)
 class ContextNode:
-    """A context: ``base`` overlaid with ``variables``. ``versions`` counts, per leaf path, how often it was published (merging needs it)."""
+    """A context: ``base`` overlaid with ``variables``.
+
+    ``versions`` counts, per leaf path, how often it was published (merging needs it).
+    """
 
     base: int = EMPTY_CONTEXT
     variables: Mapping[str, Json] = field(default_factory=dict)
@@ -155,10 +167,11 @@ class ContextNode:
 class TaskExecution:
     """One task of an execution.
 
-    ``stamp`` counts the timers it set. ``context`` is what it hands on, if it published anything; ``out_context`` overrides that when the
-    task has run again after others had received the first one. ``page`` is the page of finished tasks on which its record stands.
-    Results of action executions numbered below ``accepted_from`` no longer count. ``item_values`` are the lists that a with-items task goes
-    through, by variable, while some of its items have not started.
+    ``stamp`` counts the timers it set. ``context`` is what it hands on, if it published anything; ``out_context``
+    overrides that when the task has run again after others had received the first one. ``page`` is the page of finished
+    tasks on which its record stands. Results of action executions numbered below ``accepted_from`` no longer count.
+    ``item_values`` are the lists that a with-items task goes through, by variable, while some of its items have not
+    started.
     """
 
     ordinal: int
@@ -203,7 +216,10 @@ class TaskExecution:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An inbound task that reached a join, with the context it brought. ``edge`` is the number of the transition that it took."""
+    """An inbound task that reached a join, with the context it brought.
+
+    ``edge`` is the number of the transition that it took.
+    """
 
     ordinal: int
     event: str
@@ -213,7 +229,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class JoinProgress:
-    """The bookkeeping of one join: the ordinal of its one task execution, and who has arrived: the last by each transition."""
+    """The bookkeeping of one join.
+
+    The ordinal of its one task execution, and who has arrived: the last by each transition.
+    """
 
     ordinal: int
     arrivals: tuple[Arrival, ...] = ()
@@ -255,9 +274,11 @@ class Parent:
 class WorkflowExecution:
     """The header.
 
-    Sets of tasks are tuples of ordinals or bit sets, so that a wide fork stays small when stored. ``tail`` holds the tasks that finished
-    last, until there are enough of them for a page: so most turns write one item, without a transaction. ``stamp`` counts the timers that
-    the workflow set and what it told its relatives; ``heard`` is the stamp of the last that the parent told.
+    Sets of tasks are tuples of ordinals or bit sets, so that a wide fork stays small when stored. ``tail`` holds the
+    tasks that finished last, until there are enough of them for a page: so most turns write one item, without a
+    transaction. ``fronts`` are the pages on which a wide frontier is stored (``fronts.py``). ``stamp`` counts the
+    timers that the workflow set and what it told its relatives; ``heard`` is the stamp of the last that the parent
+    told.
     """
 
     id: str
@@ -285,6 +306,8 @@ class WorkflowExecution:
     next_ordinal: int = 1
     frontier: Mapping[int, TaskExecution] = field(default_factory=dict)
     tail: Mapping[int, TaskExecution] = field(default_factory=dict)
+    fronts: tuple[int, ...] = ()
+    front_tasks: int = 0
     seen: int = 0
     fired: int = 0
     joins: Mapping[str, JoinProgress] = field(default_factory=dict)

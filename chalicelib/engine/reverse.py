@@ -1,6 +1,7 @@
 """ReverseWorkflowController: a target task and what it requires, each started when all its requirements have succeeded.
 
-The books of a reverse workflow: ``seen`` is the set of tasks that were created, ``fired`` the set of those that succeeded.
+The books of a reverse workflow: ``seen`` is the set of tasks that were created, ``fired`` the set of those that
+succeeded.
 """
 
 from __future__ import annotations
@@ -26,16 +27,23 @@ def target_of(engine: Engine, params: dict[str, object]) -> str:
 
 
 def next_commands(engine: Engine, draft: Draft) -> list[Command]:
-    """A command for each task of the target's closure that does not exist yet and whose requirements have all succeeded."""
+    """A command for each task of the target's closure that does not exist yet and whose requirements succeeded."""
     plan = engine.plan
     commands: list[Command] = []
     for name in plan.graph.requirements_closure(draft.reverse_target or ""):
         if draft.seen & plan.task_bit[name]:
             continue
         if all(draft.fired & plan.task_bit[required] for required in plan.graph.requires(name)):
-            draft.seen |= plan.task_bit[name]
             commands.append(RunTask(name, EMPTY_CONTEXT))
     return commands
+
+
+def is_first(engine: Engine, draft: Draft, name: str) -> bool:
+    """Whether a task is created for the first time: of several tasks that end together, each may lead to it."""
+    bit = engine.plan.task_bit[name]
+    is_new = not draft.seen & bit
+    draft.seen |= bit
+    return is_new
 
 
 def upstream_contexts(engine: Engine, draft: Draft, name: str) -> list[int]:
@@ -55,5 +63,3 @@ def keep_books(draft: Draft, task: TaskExecution) -> None:
     draft.ends.clear()
     if task.name == draft.reverse_target:
         draft.ends[task.ordinal] = outbound_of(task)
-
-

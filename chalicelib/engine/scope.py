@@ -1,4 +1,7 @@
-"""What an expression sees: layers of names, the first that has a name wins. Nothing is copied, and what is not touched is not loaded."""
+"""What an expression sees: layers of names, the first that has a name wins.
+
+Nothing is copied, and what is not touched is not loaded.
+"""
 
 from __future__ import annotations
 
@@ -146,18 +149,25 @@ def task_scope(draft: Draft, task: TaskExecution, extra: Mapping[str, Json] | No
 def publish_scope(draft: Draft, task: TaskExecution) -> Scope:
     """For what a task publishes."""
     return Scope(
-        _task_layer(draft, task), ContextLayer(draft, task.in_context), _environment_layer(draft), *_workflow_layers(draft)
+        _task_layer(draft, task),
+        ContextLayer(draft, task.in_context),
+        _environment_layer(draft),
+        *_workflow_layers(draft),
     )
 
 
 def outbound_scope(draft: Draft, task: TaskExecution, reference: int) -> Scope:
     """For guards and command parameters: what the task has just published is seen."""
-    return Scope(_task_layer(draft, task), ContextLayer(draft, reference), _environment_layer(draft), *_workflow_layers(draft))
+    return Scope(
+        _task_layer(draft, task), ContextLayer(draft, reference), _environment_layer(draft), *_workflow_layers(draft)
+    )
 
 
 def target_scope(draft: Draft, task: TaskExecution, action_input: Mapping[str, Json]) -> Scope:
     """For ``target``: the action's own input comes first, and there is no current task."""
-    return Scope(action_input, ContextLayer(draft, task.in_context), _environment_layer(draft), *_workflow_layers(draft))
+    return Scope(
+        action_input, ContextLayer(draft, task.in_context), _environment_layer(draft), *_workflow_layers(draft)
+    )
 
 
 def timeout_scope(draft: Draft, task: TaskExecution) -> Scope:
@@ -168,7 +178,10 @@ def timeout_scope(draft: Draft, task: TaskExecution) -> Scope:
 def ad_hoc_scope(draft: Draft, task: TaskExecution, action_input: Mapping[str, Json]) -> Scope:
     """For ``base-input``: the action's inputs, the task's context, workflow variables, but no workflow input."""
     return Scope(
-        action_input, ContextLayer(draft, task.in_context), _environment_layer(draft), _object_layer(draft, lambda: draft.variables)
+        action_input,
+        ContextLayer(draft, task.in_context),
+        _environment_layer(draft),
+        _object_layer(draft, lambda: draft.variables),
     )
 
 

@@ -1,7 +1,8 @@
 """Sealing a draft: what one transaction is to write.
 
-Finished tasks are packed into pages of neighbouring ordinals; small values stay where they are, middling ones get records of their own, large
-ones leave the table as payloads under their content hash. All of it is a pure function of the draft.
+Finished tasks are packed into pages of neighbouring ordinals; small values stay where they are, middling ones get
+records of their own, large ones leave the table as payloads under their content hash. All of it is a pure function of
+the draft.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 from chalicelib.engine import codec
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import Effect
+from chalicelib.engine.fronts import divided
 from chalicelib.engine.needs import MissingData, NeedTask
 from chalicelib.engine.records import (
     ActionExecution,
@@ -74,16 +76,22 @@ def items_value_key(ordinal: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What a turn came to: records to write in one transaction with the header, payloads to store before, effects to dispatch after.
+    """What a turn came to.
 
-    Records of items come before the header, each for itself: ``singles`` on condition of their revision, ``bulk`` unconditionally. Without
-    the header that counts them they mean nothing yet.
+    Records to write in one transaction with the header, payloads to store before, effects to dispatch after.
+
+    Records of items come before the header, each for itself: ``singles`` on condition of their revision, ``bulk``
+    unconditionally. Without the header that counts them they mean nothing yet. Those that say nothing by themselves go
+    ``together`` with it.
     """
 
     header: WorkflowExecution
+    header_body: bytes
+    removed: tuple[str, ...]
     records: Mapping[str, bytes]
     bulk: Mapping[str, bytes]
     singles: Mapping[str, tuple[bytes, int]]
+    together: Mapping[str, tuple[bytes, int]]
     payloads: Mapping[str, bytes]
     effects: tuple[Effect, ...]
     tasks: Mapping[int, TaskExecution] = field(default_factory=dict)
@@ -101,6 +109,7 @@ class _Sealer:
         self.records: dict[str, bytes] = {}
         self.bulk: dict[str, bytes] = {}
         self.singles: dict[str, tuple[bytes, int]] = {}
+        self.together: dict[str, tuple[bytes, int]] = {}
         self.payloads: dict[str, bytes] = {}
         self.values: dict[str, Json] = {}
         self.payload_values: dict[str, Json] = {}
@@ -147,10 +156,10 @@ class _Sealer:
             moved = self.large_out(result.value)
             if moved is not result.value:
                 result = Result(data=moved) if result.error is None else Result(error=moved, cancel=result.cancel)
-        value = self.large_out(action.input)
+        value = self.members_out(action.input)
         base = action.base
         if base is not None:
-            base = Invocation(base.name, self.large_out(base.input))
+            base = Invocation(base.name, self.members_out(base.input))
         if result is action.result and value is action.input and base == action.base:
             return action
         return replace(action, input=value, result=result, base=base)
@@ -167,14 +176,22 @@ class _Sealer:
         published = self.members_out(task.published)
         context = task.context
         if context is not None:
-            context = replace(context, variables={key: self.large_out(value) for key, value in context.variables.items()})
+            context = replace(
+                context, variables={key: self.large_out(value) for key, value in context.variables.items()}
+            )
         return replace(
-            task, published=published, context=context, actions=tuple(self.action_out(action) for action in task.actions)
+            task,
+            published=published,
+            context=context,
+            actions=tuple(self.action_out(action) for action in task.actions),
         )
 
 
 def seal(draft: Draft, *, wake_at: float | None, now: float) -> Transition:
-    """The transition that takes the stored execution to the draft. Raises MissingData for a page that must be rewritten and is not loaded."""
+    """The transition that takes the stored execution to the draft.
+
+    Raises MissingData for a page that must be rewritten and is not loaded.
+    """
     sealer = _Sealer()
     tasks, pages = _sealed_pages(draft, sealer)
     contexts = {}
@@ -184,12 +201,18 @@ def seal(draft: Draft, *, wake_at: float | None, now: float) -> Transition:
     items = _sealed_items(draft, sealer)
     paged = {ordinal for page in pages.values() for ordinal in page}
     tail = {o: t for o, t in {**draft.tail, **tasks}.items() if o not in paged and t.page is None}
-    header = replace(_sealed_header(draft, sealer, wake_at=wake_at, now=now), tail=tail)
+    header = _sealed_header(draft, sealer, wake_at=wake_at, now=now)
+    fronts = divided(draft.header, header.frontier)
+    apart = len(header.frontier) - len(fronts.inline)
+    header = replace(header, tail=tail, fronts=fronts.buckets, front_tasks=apart)
     return Transition(
         header=header,
-        records=sealer.records,
+        header_body=codec.pack_header(replace(header, frontier=fronts.inline)),
+        removed=fronts.removed,
+        records={**sealer.records, **fronts.records},
         bulk=sealer.bulk,
         singles=sealer.singles,
+        together=sealer.together,
         payloads=sealer.payloads,
         effects=tuple(draft.effects),
         tasks=tasks,
@@ -202,18 +225,11 @@ def seal(draft: Draft, *, wake_at: float | None, now: float) -> Transition:
 
 
 def _sealed_header(draft: Draft, sealer: _Sealer, *, wake_at: float | None, now: float) -> WorkflowExecution:
+    before = draft.header.frontier
     frontier = {
-        ordinal: replace(
-            task,
-            published=sealer.members_out(task.published),
-            item_values=sealer.record_out(items_value_key(ordinal), task.item_values),
-            actions=tuple(sealer.waiting_action_out(ordinal, action) for action in task.actions),
-        )
-        if task.actions or task.published or task.item_values
-        else task
+        ordinal: task if before.get(ordinal) is task else _waiting_out(sealer, task)
         for ordinal, task in draft.frontier.items()
     }
-    frontier = {o: t if t.context is None else replace(t, context=_context_out(sealer, t.context)) for o, t in frontier.items()}
     return replace(
         draft.header,
         revision=draft.header.revision + 1,
@@ -244,6 +260,17 @@ def _sealed_header(draft: Draft, sealer: _Sealer, *, wake_at: float | None, now:
     )
 
 
+def _waiting_out(sealer: _Sealer, task: TaskExecution) -> TaskExecution:
+    """An unfinished task as the header keeps it."""
+    return replace(
+        task,
+        published=sealer.members_out(task.published),
+        item_values=sealer.record_out(items_value_key(task.ordinal), task.item_values),
+        actions=tuple(sealer.waiting_action_out(task.ordinal, action) for action in task.actions),
+        context=None if task.context is None else _context_out(sealer, task.context),
+    )
+
+
 def _context_out(sealer: _Sealer, node: ContextNode) -> ContextNode:
     return replace(node, variables={key: sealer.large_out(value) for key, value in node.variables.items()})
 
@@ -266,8 +293,10 @@ def _sealed_items(draft: Draft, sealer: _Sealer) -> dict[int, dict[int, ActionEx
             if number >= known and action.state.is_completed:
                 # Born and ended in this turn: only pure actions do, and whoever else decides this writes the same.
                 sealer.bulk[item_key(ordinal, number)] = body
-            else:
+            elif number >= known or action.state.is_completed:
                 sealer.singles[item_key(ordinal, number)] = (body, revision)
+            else:
+                sealer.together[item_key(ordinal, number)] = (body, revision)
     return sealed
 
 
@@ -300,7 +329,10 @@ def _sealed_pages(draft: Draft, sealer: _Sealer) -> tuple[dict[int, TaskExecutio
 
 
 def _fits_the_tail(draft: Draft, sealer: _Sealer, fresh: list[TaskExecution]) -> bool:
-    """Whether finished tasks may stay in the header for now: few and small, and nothing else asks for a transaction anyway."""
+    """Whether finished tasks may stay in the header for now.
+
+    They are few and small, and nothing else asks for a transaction anyway.
+    """
     if sealer.records or draft.contexts or len(fresh) > TAIL_TASKS_MAX:
         return False
     return sum(map(_weight, fresh)) <= TAIL_BYTES_MAX
@@ -312,7 +344,9 @@ def _runs(tasks: Iterable[TaskExecution]) -> Iterable[list[TaskExecution]]:
     size = 0
     for task in tasks:
         weight = _weight(task)
-        if run and (task.ordinal != run[-1].ordinal + 1 or len(run) >= TASKS_PER_PAGE_MAX or size + weight > PAGE_BYTES_MAX):
+        if run and (
+            task.ordinal != run[-1].ordinal + 1 or len(run) >= TASKS_PER_PAGE_MAX or size + weight > PAGE_BYTES_MAX
+        ):
             yield run
             run, size = [], 0
         run.append(task)
@@ -323,10 +357,17 @@ def _runs(tasks: Iterable[TaskExecution]) -> Iterable[list[TaskExecution]]:
 
 def _weight(task: TaskExecution) -> int:
     """Roughly how many bytes a task takes, without encoding it."""
-    parts = [task.published, task.state_info, *(a.input for a in task.actions), *(a.result and a.result.value for a in task.actions)]
+    parts = [
+        task.published,
+        task.state_info,
+        *(a.input for a in task.actions),
+        *(a.result and a.result.value for a in task.actions),
+    ]
     if task.context is not None:
         parts.append(dict(task.context.variables))
-    return 200 + sum(len(part) if isinstance(part, str) else 0 if _is_small(part) else len(_text(part)) for part in parts)
+    return 200 + sum(
+        len(part) if isinstance(part, str) else 0 if _is_small(part) else len(_text(part)) for part in parts
+    )
 
 
 def _is_small(value: Json) -> bool:

@@ -12,7 +12,7 @@ def check_size(value: Json, field_name: str, bytes_max: int) -> None:
     """Refuse a value whose text is too large. Raises SizeLimitExceededException."""
     if bytes_max < 0 or _surely_small(value):
         return
-    size = len(str(value).encode())
+    size = len(str(value).encode("utf-8", "surrogatepass"))
     if size > bytes_max:
         raise SizeLimitExceededException(
             f"Field size limit exceeded [field={field_name}, size={size // 1024}KB, limit={bytes_max // 1024}KB]"
@@ -38,4 +38,8 @@ def _surely_small(value: Json) -> bool:
 
 
 def _is_scalar(value: Json) -> bool:
-    return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) < _SMALL_CHARACTERS)
+    return (
+        value is None
+        or isinstance(value, (bool, int, float))
+        or (isinstance(value, str) and len(value) < _SMALL_CHARACTERS)
+    )

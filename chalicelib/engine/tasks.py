@@ -1,7 +1,10 @@
-"""A task's life: created, started, run, completed, published, gone on from (reference: Mistral's engine/tasks.py, engine/task_handler.py).
+"""A task's life: created, started, run, completed, published, gone on from.
 
-A failure of the definition itself (an expression, a parameter, a policy of the wrong type) is a forced failure: task and workflow end in
-ERROR, and no clause is consulted. ``decider`` turns every ``MistralError`` that leaves a function of this module into one.
+Reference: Mistral's engine/tasks.py, engine/task_handler.py.
+
+A failure of the definition itself (an expression, a parameter, a policy of the wrong type) is a forced failure: task
+and workflow end in ERROR, and no clause is consulted. ``decider`` turns every ``MistralError`` that leaves a function
+of this module into one.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from chalicelib.engine.records import (
 from chalicelib.engine.scope import publish_scope
 from chalicelib.engine.sizes import check_size, cut
 from chalicelib.engine.world import Engine, evaluate
-from chalicelib.errors import InvalidStateTransitionException, MistralError
+from chalicelib.errors import MistralError
 from chalicelib.limits import STATE_INFO_CHARACTERS_MAX, TASKS_PER_EXECUTION_MAX
 from chalicelib.vocabulary import State
 
@@ -36,6 +39,8 @@ def create(engine: Engine, draft: Draft, command: RunTask) -> None:
     spec = engine.plan.spec.tasks[command.name]
     if spec.join is not None:
         _arrive(engine, draft, command)
+        return
+    if engine.plan.spec.type == "reverse" and not reverse.is_first(engine, draft, command.name):
         return
     task = _new_task(engine, draft, command.name, State.IDLE, command.context, command.triggered_by)
     if engine.plan.spec.type == "reverse":
@@ -47,7 +52,9 @@ def _new_task(
     engine: Engine, draft: Draft, name: str, state: State, context: int, triggered_by: tuple[TriggeredBy, ...]
 ) -> TaskExecution:
     if draft.next_ordinal > TASKS_PER_EXECUTION_MAX:
-        raise MistralError(f"An execution may have {TASKS_PER_EXECUTION_MAX} tasks at most: is there an endless loop through '{name}'?")
+        raise MistralError(
+            f"An execution may have {TASKS_PER_EXECUTION_MAX} tasks at most: is there an endless loop through '{name}'?"
+        )
     spec = engine.plan.spec.tasks[name]
     ordinal = draft.take_ordinal()
     if engine.plan.remembers(name) or engine.plan.spec.type == "reverse":
@@ -95,9 +102,14 @@ def _arrive(engine: Engine, draft: Draft, command: RunTask) -> None:
 
 
 def refresh_joins(engine: Engine, draft: Draft, task_name: str) -> None:
-    """Look at every join that a task can influence, and at the task itself if it is one, and start or fail those that are decided."""
+    """Look at every join that a task can influence.
+
+    And at the task itself if it is one; start or fail those that are decided.
+    """
     graph = engine.plan.graph
-    names = (task_name, *graph.reachable_joins(task_name)) if task_name in graph.joins else graph.reachable_joins(task_name)
+    names = (
+        (task_name, *graph.reachable_joins(task_name)) if task_name in graph.joins else graph.reachable_joins(task_name)
+    )
     for name in dict.fromkeys(names):
         progress = draft.joins.get(name)
         if progress is None or draft.is_completed:
@@ -109,7 +121,9 @@ def refresh_joins(engine: Engine, draft: Draft, task_name: str) -> None:
         _decide_join(engine, draft, task, progress, join_verdict(engine, draft, name))
 
 
-def _decide_join(engine: Engine, draft: Draft, task: TaskExecution, progress: JoinProgress, verdict: JoinVerdict) -> None:
+def _decide_join(
+    engine: Engine, draft: Draft, task: TaskExecution, progress: JoinProgress, verdict: JoinVerdict
+) -> None:
     match verdict.state:
         case State.RUNNING:
             draft.put(task, triggered_by=_triggers(progress))
@@ -143,11 +157,8 @@ def _receive(engine: Engine, draft: Draft, task: TaskExecution) -> TaskExecution
 # -- running
 
 
-def start(engine: Engine, draft: Draft, ordinal: int) -> None:
+def start(engine: Engine, draft: Draft, task: TaskExecution) -> None:
     """A new task's first run: policies, then its action. Raises MistralError, MissingData."""
-    task = draft.frontier.get(ordinal)
-    if task is None or task.state is not State.IDLE or task.started_at is not None:
-        return
     task = draft.put(task, state=State.RUNNING, started_at=draft.now)
     task = hooks.before_start(engine, draft, task)
     if task.state is State.RUNNING:
@@ -159,8 +170,6 @@ def continue_task(engine: Engine, draft: Draft, step: ContinueTask) -> None:
     task = draft.task(step.ordinal)
     if step.expected is not None and task.state is not step.expected:
         return
-    if task.state is State.SUCCESS:
-        raise InvalidStateTransitionException("Rerunning succeeded tasks is not supported.")
     starts_now = task.state in (State.WAITING, State.IDLE) or step.is_rerun
     task = draft.put(
         task,
@@ -195,7 +204,10 @@ def _run(engine: Engine, draft: Draft, task: TaskExecution) -> None:
 
 
 def complete(engine: Engine, draft: Draft, step: CompleteTask) -> None:
-    """End a task, in Mistral's order: state, inbound context, publish, policies, next commands. Raises MistralError, MissingData."""
+    """End a task, in Mistral's order: state, inbound context, publish, policies, next commands.
+
+    Raises MistralError, MissingData.
+    """
     task = draft.task(step.ordinal)
     if task.state.is_completed and not step.skip:
         return
@@ -206,6 +218,8 @@ def complete(engine: Engine, draft: Draft, step: CompleteTask) -> None:
         state_info=cut(step.state_info, STATE_INFO_CHARACTERS_MAX),
         finished_at=draft.now,
         item_values=None,
+        # Whoever ends before it began, such as by its time limit, no longer waits for its beginning; a retry has its own time.
+        timers=tuple(timer for timer in task.timers if timer.kind != "wait-before"),
     )
     progress = draft.joins.get(task.name)
     if progress is not None and task.triggered_by != _triggers(progress):
@@ -251,7 +265,10 @@ def _publish(engine: Engine, draft: Draft, task: TaskExecution) -> TaskExecution
 
 
 def _hand_on(draft: Draft, task: TaskExecution) -> TaskExecution:
-    """Set what a task hands on. A context that others have received is never changed: a task that runs again gets a new one."""
+    """Set what a task hands on.
+
+    A context that others have received is never changed: a task that runs again gets a new one.
+    """
     node = node_for(draft, task, draft.resolve_object(task.published))
     if not task.went_on or (task.context is None and task.out_context is None):
         return draft.put(task, context=node, out_context=None) if node is not task.context else task
@@ -307,7 +324,10 @@ def _keep_books(engine: Engine, draft: Draft, task: TaskExecution) -> None:
 
 
 def _note_transitions(engine: Engine, draft: Draft, task: TaskExecution) -> None:
-    """For joins: the task has completed, and these of its transitions were taken. The latest execution of a name counts."""
+    """For joins: the task has completed, and these of its transitions were taken.
+
+    The latest execution of a name counts.
+    """
     draft.seen |= engine.plan.task_bit[task.name]
     draft.fired &= ~engine.plan.edges_of.get(task.name, 0)
     for name, _ in task.next_tasks or ():

@@ -1,4 +1,7 @@
-"""A workflow's own life: started, paused, stopped, completed, and what it hands back (reference: Mistral's engine/workflows.py)."""
+"""A workflow's own life: started, paused, stopped, completed, and what it hands back.
+
+Reference: Mistral's engine/workflows.py.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,10 @@ def _limit_time(engine: Engine, draft: Draft) -> None:
 
 
 def pause(draft: Draft, message: str | None = None) -> None:
-    """Pause this workflow, its running sub-workflows, and through its parent task the parent. Raises WorkflowException."""
+    """Pause this workflow, its running sub-workflows, and through its parent task the parent.
+
+    Raises WorkflowException.
+    """
     if draft.is_paused:
         return
     set_state(draft, State.PAUSED, message)
@@ -103,7 +109,10 @@ def tell_parent_state(draft: Draft) -> None:
 
 
 def stop(engine: Engine, draft: Draft, state: State, message: Json = None) -> None:
-    """End the workflow at once; what runs in it runs on, but for sub-workflows of a cancelled one. Raises WorkflowException."""
+    """End the workflow at once; what runs in it runs on, but for sub-workflows of a cancelled one.
+
+    Raises WorkflowException.
+    """
     match state:
         case State.SUCCESS:
             _succeed(engine, draft, _final_context_if_possible(draft), message)
@@ -188,7 +197,10 @@ def outcome_of(draft: Draft) -> Result | None:
 
 
 def check(engine: Engine, draft: Draft) -> None:
-    """Complete the workflow if nothing in it is unfinished: cancelled, failed or successful, in this order of precedence."""
+    """Complete the workflow if nothing in it is unfinished.
+
+    Cancelled, failed or successful, in this order of precedence.
+    """
     if draft.is_paused or draft.is_completed or draft.frontier or draft.backlog:
         return
     if draft.cancellations:
@@ -235,5 +247,7 @@ def _action_failures(draft: Draft, task: TaskExecution) -> str:
             shown = value.get("result", "Unknown") if isinstance(value, dict) else value
             lines.append(f"    [wf_ex_id={action.execution_id}, idx={index}]: {shown}\n")
         else:
-            lines.append(f"    [action_ex_id={action_id(draft.header.id, task.ordinal, action.number)}, idx={index}]: {value}\n")
+            lines.append(
+                f"    [action_ex_id={action_id(draft.header.id, task.ordinal, action.number)}, idx={index}]: {value}\n"
+            )
     return "".join(lines)

@@ -1,9 +1,9 @@
-"""What expressions may ask about an execution: the engine's answers to ``task()``, ``execution()``, ``env()`` and their like."""
+"""What expressions may ask about an execution: the answers to ``task()``, ``execution()`` and their like."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from chalicelib.engine.draft import Draft
@@ -12,7 +12,6 @@ from chalicelib.engine.moment import Moment, timestamp
 from chalicelib.engine.needs import NeedExecutions, NeedTasks
 from chalicelib.engine.plan import Plan
 from chalicelib.engine.records import ActionExecution, TaskExecution, TaskType
-from chalicelib.engine.scope import environment
 from chalicelib.expressions import evaluator
 from chalicelib.expressions.evaluator import Options
 from chalicelib.vocabulary import Json, JsonObject
@@ -36,20 +35,11 @@ class ExecutionWorld:
     draft: Draft
     engine: Engine
     current: TaskExecution | None = None
-    raw_env: Json = None
-    _drawn: int = field(default=0)
 
     @property
     def has_current_task(self) -> bool:
         """Whether ``task()`` without a name means something here."""
         return self.current is not None
-
-    def env(self) -> JsonObject:
-        """The environment of the root execution."""
-        if self.raw_env is not None:
-            env: JsonObject = self.raw_env
-            return env
-        return environment(self.draft)
 
     def execution(self) -> JsonObject:
         """The workflow execution, as Mistral shows it to expressions: neither state nor output."""
@@ -89,7 +79,9 @@ class ExecutionWorld:
             "updated_at": timestamp(task.updated_at),
         }
 
-    def tasks(self, workflow_execution_id: str | None, recursive: bool, state: str | None, flat: bool) -> list[JsonObject]:
+    def tasks(
+        self, workflow_execution_id: str | None, recursive: bool, state: str | None, flat: bool
+    ) -> list[JsonObject]:
         """Task executions of a workflow execution, or of the whole project; asked of the shell."""
         if workflow_execution_id == self.draft.header.public:
             return self._own_tasks(recursive, state, flat)
@@ -117,7 +109,12 @@ class ExecutionWorld:
         return chosen + nested
 
     def executions(
-        self, id: str | None, root_execution_id: str | None, state: str | None, from_time: str | None, to_time: str | None
+        self,
+        id: str | None,
+        root_execution_id: str | None,
+        state: str | None,
+        from_time: str | None,
+        to_time: str | None,
     ) -> list[JsonObject]:
         """Workflow executions of the project; asked of the shell."""
         found: list[JsonObject] = self.draft.ask(NeedExecutions(id, root_execution_id, state, from_time, to_time))
@@ -160,7 +157,10 @@ def action_value(draft: Draft, task: TaskExecution, action: ActionExecution) -> 
 
 
 def task_result(draft: Draft, task: TaskExecution) -> Json:
-    """The result of a task: of its accepted action executions in item order; a list for with-items, and for any number but one."""
+    """The result of a task.
+
+    Of its accepted action executions in item order; a list for with-items, and for any number but one.
+    """
     accepted = [action for action in draft.actions(task) if action.accepted]
     values = [action_value(draft, task, action) for action in sorted(accepted, key=lambda action: action.index)]
     if task.has_items or len(values) != 1:

@@ -1,6 +1,6 @@
 """The clock door: every minute, what is due.
 
-Executions whose alarm rings are looked after by the executor; here they are only found.
+Executions whose alarm rings are looked after by the executor; here they are only found. Cron-triggers are fired here.
 """
 
 from __future__ import annotations
@@ -8,25 +8,36 @@ from __future__ import annotations
 from typing import Final
 
 from chalicelib.services import messages
+from chalicelib.services.cron_firing import CronFiring
 from chalicelib.services.execution_store import ALARM_SHARDS, ExecutionStore, alarm_value
 from chalicelib.services.ports import INDEX_ALARM, Clock, Queue
 
 _PAGE: Final = 200
 _PAGES_MAX: Final = 50
+# For how long a visit goes on firing triggers itself, if nobody says.
+_FIRING_SEC: Final = 40.0
 
 
 class ClockDoor:
     """What happens once a minute."""
 
-    def __init__(self, store: ExecutionStore, queue: Queue, clock: Clock) -> None:
+    def __init__(self, store: ExecutionStore, queue: Queue, clock: Clock, cron: CronFiring | None = None) -> None:
         self._store = store
         self._queue = queue
         self._clock = clock
+        self._cron = cron
 
-    def tick(self) -> int:
-        """Send a message for every execution whose alarm is due; how many there were."""
-        until = f"{self._clock.now():017.3f}|~"
-        return sum(self._ring(alarm_value(shard), until) for shard in range(ALARM_SHARDS))
+    def tick(self, until: float | None = None) -> int:
+        """Send a message for every execution whose alarm is due, then fire the cron-triggers; how much was due.
+
+        ``until`` is the moment when firing stops, and messages take over.
+        """
+        now = self._clock.now()
+        last = f"{now:017.3f}|~"
+        rung = sum(self._ring(alarm_value(shard), last) for shard in range(ALARM_SHARDS))
+        if self._cron is None:
+            return rung
+        return rung + self._cron.tick(now + _FIRING_SEC if until is None else until)
 
     def _ring(self, value: str, until: str) -> int:
         rung = 0

@@ -51,6 +51,7 @@ __all__ = [
     "decode",
     "digest_of",
     "encode",
+    "escaped",
     "everyones_list",
     "facts_of",
     "first_revision",
@@ -167,7 +168,7 @@ def first_revision(identifier: str) -> int:
 
 def partition_of(kind: Kind, project_id: str, namespace: str) -> str:
     """The partition of all records of a kind in one namespace of one project; no two share one."""
-    return f"{_escaped(project_id)}#{kind}#{namespace}"
+    return f"{escaped(project_id)}#{kind}#{namespace}"
 
 
 def address_partition(identifier: str) -> str:
@@ -177,7 +178,7 @@ def address_partition(identifier: str) -> str:
 
 def own_list(kind: Kind, project_id: str, order: Order) -> tuple[str, str]:
     """The index, and the value in it, that lists what a project has of a kind."""
-    return (INDEX_LISTING if order is Order.CREATED_AT else INDEX_WORKFLOW), f"{_escaped(project_id)}#{kind}"
+    return (INDEX_LISTING if order is Order.CREATED_AT else INDEX_WORKFLOW), f"{escaped(project_id)}#{kind}"
 
 
 def public_list(kind: Kind, order: Order) -> tuple[str, str]:
@@ -221,7 +222,8 @@ def address_item(record: Definition) -> Item:
     return Item(address_partition(record.id), ADDRESS_KEY, body.encode(), indexes=places)
 
 
-def _escaped(project_id: str) -> str:
+def escaped(project_id: str) -> str:
+    """A project as a part of keys: no other text made so is the same."""
     return project_id.replace("%", "%25").replace("#", "%23")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
 
@@ -16,6 +17,7 @@ from chalicelib.errors import (
     SizeLimitExceededException,
 )
 from chalicelib.services.definition_records import PRIVATE, PUBLIC, Definition, EnvironmentContent, Kind
+from chalicelib.services.ports import Check
 
 _FORBIDDEN: Final = "Operation forbidden (insufficient permissions)"
 _CLASSES: Final = {
@@ -52,23 +54,49 @@ class Placement:
 
 
 class WorkflowUsers(Protocol):
-    """What depends on workflows without being a definition: triggers."""
+    """What depends on workflows without being a definition: triggers, and the projects that they are shared with."""
 
-    def check_delete(self, workflow: Definition) -> None:
-        """Raise what refuses the deletion of a workflow that is in use."""
+    def check_delete(self, workflow: Definition) -> Sequence[Check]:
+        """Raise what refuses the deletion of a workflow that is in use; else what its deletion must demand."""
 
     def check_hide(self, workflow: Definition) -> None:
         """Raise what refuses to make a public workflow private while other projects use it."""
 
+    def forget(self, workflow: Definition) -> None:
+        """Remove what is left of a workflow that has been deleted."""
 
-class NobodyUses:
-    """No triggers at all."""
+    def is_shared(self, workflow: Definition, project_id: str) -> bool:
+        """Whether a project has accepted that a workflow is shared with it."""
 
-    def check_delete(self, workflow: Definition) -> None:
+    def shared_with(self, project_id: str) -> Sequence[str]:
+        """The ids of the workflows that a project has accepted."""
+
+
+class NobodyUses(WorkflowUsers):
+    """No triggers and no sharing at all."""
+
+    def check_delete(self, workflow: Definition) -> Sequence[Check]:  # noqa: ARG002
         """See ``WorkflowUsers``."""
+        return ()
 
     def check_hide(self, workflow: Definition) -> None:
         """See ``WorkflowUsers``."""
+
+    def forget(self, workflow: Definition) -> None:
+        """See ``WorkflowUsers``."""
+
+    def is_shared(self, workflow: Definition, project_id: str) -> bool:  # noqa: ARG002
+        """See ``WorkflowUsers``."""
+        return False
+
+    def shared_with(self, project_id: str) -> Sequence[str]:  # noqa: ARG002
+        """See ``WorkflowUsers``."""
+        return ()
+
+
+def unchanged(record: Definition) -> Check:
+    """Demands, inside a transaction, that a record is as it was read, hence still there."""
+    return Check(record.partition, record.name, record.revision)
 
 
 def check_scope(scope: str, access: Access) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from threading import Lock
@@ -106,6 +106,13 @@ class DefinitionStore:
             self._addresses.clear()
         self._addresses[identifier] = known
         return record
+
+    def by_ids(self, kind: Kind, identifiers: Iterable[str]) -> list[Definition]:
+        """The records of many ids, as far as they exist; always fresh."""
+        places = [(address_partition(identifier), ADDRESS_KEY) for identifier in identifiers]
+        found = self.table.get_many(places, consistent=True)
+        records = self.many(_address_in(item) for item in found.values())
+        return [record for record in records.values() if record.kind is kind]
 
     def many(self, addresses: Iterable[Address]) -> dict[Address, Definition]:
         """The records that exist at these addresses; always fresh."""
@@ -295,3 +302,31 @@ def _batches(
             batch = []
     if batch:
         yield batch
+
+
+def merged(
+    found: Iterable[Definition],
+    others: Iterable[Definition],
+    order: Order,
+    *,
+    descending: bool,
+    after: Definition | None,
+) -> Iterator[Definition]:
+    """A list in an order, and others in their places among it, as far as they stand behind ``after``."""
+
+    def place(record: Definition) -> tuple[str, str]:
+        return _split_sort(sort_value(record, order))
+
+    def is_before(one: Definition, other: Definition) -> bool:
+        (tied, identifier), (other_tied, other_identifier) = place(one), place(other)
+        return identifier < other_identifier if tied == other_tied else (tied > other_tied) is descending
+
+    behind = [record for record in others if after is None or is_before(after, record)]
+    behind.sort(key=lambda record: record.id)
+    behind.sort(key=lambda record: place(record)[0], reverse=descending)
+    waiting = deque(behind)
+    for record in found:
+        while waiting and is_before(waiting[0], record):
+            yield waiting.popleft()
+        yield record
+    yield from waiting

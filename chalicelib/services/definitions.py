@@ -41,9 +41,9 @@ from chalicelib.services.definition_rules import (
     refuse_unknown,
     too_busy,
 )
-from chalicelib.services.definition_store import DefinitionStore, is_id
+from chalicelib.services.definition_store import DefinitionStore, is_id, merged
 from chalicelib.services.definition_texts import Draft, Verdict, check_name, decoded, drafts_of, judge
-from chalicelib.services.ports import Clock, Delete, Entropy, Payloads, Put, Table, Write
+from chalicelib.services.ports import Check, Clock, Delete, Entropy, Payloads, Put, Table, Write
 from chalicelib.vocabulary import JsonObject
 
 __all__ = ["Access", "Definitions", "NobodyUses", "Placement", "WorkflowUsers"]
@@ -131,7 +131,7 @@ class Definitions:
     def find_id(self, kind: Kind, access: Access, identifier: str) -> Definition | None:
         """The definition of an id, if there is one that the caller may see."""
         record = self._store.by_id(kind, identifier) if is_id(identifier) else None
-        return record if record is not None and access.sees(record) else None
+        return record if record is not None and self._sees(access, record) else None
 
     def browse(
         self,
@@ -143,9 +143,20 @@ class Definitions:
         after: Definition | None = None,
         name: str | None = None,
     ) -> Iterator[Definition]:
-        """What the caller may see of a kind, read as far as it is asked for; see ``DefinitionStore.browse``."""
+        """What the caller may see of a kind, read as far as it is asked for; see ``DefinitionStore.browse``.
+
+        Of workflows also those that others share with the caller.
+        """
         project_id = None if access.is_admin else access.project_id
-        return self._store.browse(kind, project_id, order, descending=descending, after=after, name=name)
+        found = self._store.browse(kind, project_id, order, descending=descending, after=after, name=name)
+        if kind is not Kind.WORKFLOW or project_id is None:
+            return found
+        shared = [
+            record
+            for record in self._store.by_ids(kind, self.users.shared_with(project_id))
+            if not access.sees(record) and name in (None, record.name)
+        ]
+        return merged(found, shared, order, descending=descending, after=after) if shared else found
 
     def judge(self, kind: Kind, body: bytes) -> Verdict:
         """Whether this could be stored, and what is wrong or suspicious. Never raises for what is in the body."""
@@ -207,15 +218,18 @@ class Definitions:
         """
         for _ in range(_ATTEMPTS_MAX):
             record = self._writable(kind, access, identifier, namespace)
+            demands: Sequence[Check] = ()
             if kind is Kind.WORKFLOW:
-                self.users.check_delete(record)
+                demands = self.users.check_delete(record)
             address = address_item(record)
             removal = Delete(record.partition, record.name, expected=record.revision)
             try:
-                self._store.table.write([removal, Delete(address.partition, address.key)])
-                return
+                self._store.table.write([removal, Delete(address.partition, address.key), *demands])
             except ConflictException:
                 continue
+            if kind is Kind.WORKFLOW:
+                self.users.forget(record)
+            return
         raise too_busy(kind, identifier)
 
     # -- writing environments
@@ -261,6 +275,11 @@ class Definitions:
 
     # -- finding
 
+    def _sees(self, access: Access, record: Definition) -> bool:
+        if access.sees(record):
+            return True
+        return record.kind is Kind.WORKFLOW and self.users.is_shared(record, access.project_id)
+
     def _visible_named(self, kind: Kind, project_id: str, name: str, namespace: str) -> Definition | None:
         own = self._store.named(kind, project_id, namespace, name)
         return own or self._store.public_named(kind, namespace, name)
@@ -269,7 +288,7 @@ class Definitions:
         if kind in (Kind.WORKFLOW, Kind.ACTION) and is_id(identifier):
             record = self._store.by_id(kind, identifier)
             if record is not None:
-                return record if access.sees(record) else None
+                return record if self._sees(access, record) else None
         return self._visible_named(kind, access.project_id, identifier, namespace)
 
     def _writable(self, kind: Kind, access: Access, identifier: str, namespace: str) -> Definition:

@@ -203,7 +203,7 @@ class Dispatcher:
             return None
         parent = child.parent
         return parent.execution_id, self._turns.submit(
-            parent.execution_id, ActionCompleted(parent.ordinal, parent.number, result)
+            parent.execution_id, ActionCompleted(parent.ordinal, parent.number, result, child.stamp)
         )
 
 

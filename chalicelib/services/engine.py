@@ -7,8 +7,8 @@ from typing import Final
 
 from chalicelib.engine.creation import Birth
 from chalicelib.engine.draft import Draft, Loaded
-from chalicelib.engine.effects import Effect, RunAction, StartSubworkflow
-from chalicelib.engine.events import ClaimExpired, Event, PauseRequested, Revived, StopRequested
+from chalicelib.engine.effects import Effect, RunAction, StartSubworkflow, Tell
+from chalicelib.engine.events import ActionUpdated, ClaimExpired, Event, PauseRequested, Revived, StopRequested
 from chalicelib.engine.identity import execution_id_from, partition_of
 from chalicelib.engine.needs import MissingData
 from chalicelib.engine.reconcile import owed_effects
@@ -144,10 +144,21 @@ class EngineService:
                     if action.safe_rerun and action.claim.deadline <= self._clock.now():
                         effects.append(effect)
                     continue
-            if isinstance(effect, StartSubworkflow) and self._is_running(effect.execution_id):
-                continue
+            if isinstance(effect, StartSubworkflow):
+                child = self.turns.header(effect.execution_id)
+                if child is not None and not child.state.is_completed:
+                    effects += self._state_not_heard(draft, effect, child)
+                    continue
             effects.append(effect)
         return effects
+
+    @staticmethod
+    def _state_not_heard(draft: Draft, effect: StartSubworkflow, child: WorkflowExecution) -> list[Effect]:
+        """The state of a sub-workflow, told once more; its stamp says whether its parent has heard of it."""
+        action = draft.action(draft.task(effect.ordinal), effect.number)
+        if action is None or action.state is child.state or child.state not in (State.RUNNING, State.PAUSED):
+            return []
+        return [Tell(draft.header.id, ActionUpdated(effect.ordinal, effect.number, child.state, child.stamp))]
 
     def _is_running(self, child_id: str) -> bool:
         child = self.turns.header(child_id)

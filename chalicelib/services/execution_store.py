@@ -12,6 +12,7 @@ from typing import Final
 
 from chalicelib.engine import codec
 from chalicelib.engine.draft import Loaded, effective_actions
+from chalicelib.engine.fronts import FRONT_PREFIX, bucket_key, united
 from chalicelib.engine.needs import (
     Need,
     NeedAllTasks,
@@ -40,6 +41,7 @@ from chalicelib.services.ports import (
     INDEX_LISTING,
     INDEX_ROOT,
     INDEX_WORKFLOW,
+    Delete,
     IndexEntry,
     IndexKey,
     Item,
@@ -53,6 +55,7 @@ from chalicelib.vocabulary import Json
 ALARM_SHARDS: Final = 8
 PARKED_PREFIX: Final = "parked#"
 _ELSEWHERE: Final = b"@"
+_READS_MAX: Final = 8
 
 
 def sort_of(moment: float, execution_id: str) -> str:
@@ -110,20 +113,23 @@ class ExecutionStore:
             self.table.write_bulk(
                 Item(header.id, key, self._body_in(body), revision=1) for key, body in transition.bulk.items()
             )
-        left_behind: list[Write] = []
+        together: list[Write] = [
+            Put(Item(header.id, key, self._body_in(body), revision=expected + 1), expected=expected)
+            for key, (body, expected) in transition.together.items()
+        ]
         for key, (body, expected) in transition.singles.items():
             try:
                 self._write_single(header.id, key, body, expected)
             except ConflictException:
                 if expected:
                     raise
-                left_behind.append(self._taken_over(header.id, key, body))
+                together.append(self._taken_over(header.id, key, body))
         writes: list[Write] = [
             Put(
                 Item(
                     header.id,
                     HEADER_KEY,
-                    self._body_in(codec.pack_header(header)),
+                    self._body_in(transition.header_body),
                     revision=header.revision,
                     indexes=_indexes(header),
                 ),
@@ -131,7 +137,8 @@ class ExecutionStore:
             )
         ]
         writes += [Put(Item(header.id, key, self._body_in(body))) for key, body in transition.records.items()]
-        self.table.write(writes + left_behind)
+        writes += [Delete(header.id, key) for key in transition.removed]
+        self.table.write(writes + together)
 
     def _write_single(self, execution_id: str, key: str, body: bytes, expected: int) -> None:
         item = Item(execution_id, key, self._body_in(body), revision=expected + 1)
@@ -172,12 +179,40 @@ class ExecutionStore:
     # -- headers
 
     def header(self, execution_id: str) -> WorkflowExecution | None:
-        """The header of an execution, as it is now."""
+        """The header of an execution, as it is now, with its whole frontier.
+
+        Raises ConflictException if a wide frontier changes faster than it can be read.
+        """
+        for _ in range(_READS_MAX):
+            item = self.table.get(execution_id, [HEADER_KEY]).get(HEADER_KEY)
+            if item is None:
+                return None
+            header = codec.unpack_header(self._body_out(item))
+            if not header.fronts:
+                return header
+            pages = [self._body_out(page) for page in self.table.query(execution_id, prefix=FRONT_PREFIX)]
+            frontier = united(header.frontier, pages)
+            # Header and pages are written together but not read together: a turn may have been committed between.
+            if len(frontier) == len(header.frontier) + header.front_tasks:
+                return replace(header, frontier=frontier)
+        raise ConflictException(f"Execution {execution_id} changes too fast to be read; try again.")
+
+    def glimpse(self, execution_id: str, ordinal: int) -> WorkflowExecution | None:
+        """The header as it is now, of a wide frontier with at least the page on which this task is, if it is unfinished."""
         item = self.table.get(execution_id, [HEADER_KEY]).get(HEADER_KEY)
-        return None if item is None else codec.unpack_header(self._body_out(item))
+        if item is None:
+            return None
+        header = codec.unpack_header(self._body_out(item))
+        if not header.fronts or ordinal in header.frontier:
+            return header
+        key = bucket_key(ordinal)
+        page = self.table.get(execution_id, [key]).get(key)
+        frontier = united(header.frontier, [] if page is None else [self._body_out(page)])
+        # Not on its page: it has finished, or the frontier was stored anew between the two reads.
+        return replace(header, frontier=frontier) if ordinal in frontier else self.header(execution_id)
 
     def headers(self, execution_ids: Iterable[str]) -> dict[str, WorkflowExecution]:
-        """The headers of many executions, as they were a moment ago."""
+        """The headers of many executions, as they were a moment ago; of a wide frontier, only what stands in the header."""
         found = self.table.get_many([(execution_id, HEADER_KEY) for execution_id in execution_ids])
         return {partition: codec.unpack_header(self._body_out(item)) for (partition, _), item in found.items()}
 
@@ -292,7 +327,9 @@ class ExecutionStore:
         if not task.has_items:
             return sorted(task.actions, key=lambda action: action.number)
         items = self.table.query(header.id, prefix=items_prefix(task.ordinal))
-        return effective_actions(task, [self._action_of(item) for item in items])
+        actions = [self._action_of(item) for item in items]
+        # A lost turn may have left records of items that the task does not know of: they were never released.
+        return effective_actions(task, [action for action in actions if action.number < task.next_number])
 
     def action(
         self, header: WorkflowExecution, task: TaskExecution, number: int, *, is_fresh: bool = True
@@ -300,6 +337,8 @@ class ExecutionStore:
         """One action execution of a task; of an item, perhaps as it was a moment ago if it need not be fresh."""
         if not task.has_items:
             return next((action for action in task.actions if action.number == number), None)
+        if number >= task.next_number:
+            return None
         key = item_key(task.ordinal, number)
         item = self.table.get(header.id, [key], consistent=is_fresh).get(key)
         return None if item is None else self._action_of(item)

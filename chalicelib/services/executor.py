@@ -21,9 +21,10 @@ from chalicelib.engine.effects import RunAction
 from chalicelib.engine.events import ActionCompleted, ClaimExpired, TimerFired
 from chalicelib.engine.identity import action_id, task_id
 from chalicelib.engine.records import ActionExecution, Claim, TaskExecution, WorkflowExecution
-from chalicelib.errors import ConflictException, NotFoundException
+from chalicelib.errors import ConflictException, MistralError, NotFoundException
 from chalicelib.services import messages
 from chalicelib.services.action_runs import ActionRuns
+from chalicelib.services.cron_firing import CronFiring
 from chalicelib.services.dispatcher import Carried
 from chalicelib.services.engine import EngineService
 from chalicelib.services.ports import Clock, Item, Put, Queue
@@ -78,6 +79,7 @@ class Executor:
         queue: Queue,
         clock: Clock,
         settings: ExecutorSettings,
+        cron: CronFiring | None = None,
     ) -> None:
         self._engine = engine
         self._store = engine.turns.store
@@ -86,6 +88,7 @@ class Executor:
         self._queue = queue
         self._clock = clock
         self._settings = settings
+        self._cron = cron
 
     def handle_batch(self, records: Sequence[Mapping[str, Any]], remaining_sec: float) -> list[str]:
         """Work on the records of an SQS event; the ids of the messages that are to come again."""
@@ -135,6 +138,8 @@ class Executor:
                 self._carry_on(self._engine.reconcile(execution_id, until=until, carrier=thread), thread)
             case messages.AD_HOC:
                 self._action_runs.run(execution_id)
+            case messages.CRON if self._cron is not None:
+                self._cron.ring(execution_id, body["d"])
             case kind:
                 raise ValueError(f"unknown kind of message: {kind!r}")
 
@@ -147,11 +152,17 @@ class Executor:
 
     def _told(self, execution_id: str, facts: JsonObject, thread: Thread, until: float) -> None:
         event = messages.told_event(facts)
+        carried: Carried | None = None
         if event is not None:
-            carried = self._engine.proceed(execution_id, event, until=until, carrier=thread)
+            try:
+                carried = self._engine.proceed(execution_id, event, until=until, carrier=thread)
+            except ConflictException:
+                raise
+            except MistralError:
+                # What was told has become impossible meanwhile, such as pausing what has ended.
+                return
         else:
             told = self._engine.dispatcher.bring_home(facts["by"])
-            carried = None
             if told is not None:
                 carried = self._engine.dispatcher.carry_out(*told, until=until, carrier=thread)
         self._carry_on(carried, thread)

@@ -27,13 +27,15 @@ from chalicelib.vocabulary import JsonObject, Result, State
 TASKS: Final = "tasks"
 TASKS_LONG: Final = "tasks-long"
 
-# What a message says of itself: `kind`; `x` is always the execution that it is for.
+# What a message says of itself: `kind`; `x` is the execution that it is for.
 ACTION: Final = "action"
 TIMER: Final = "timer"
 START: Final = "start"
 TELL: Final = "tell"
 RECONCILE: Final = "reconcile"
 AD_HOC: Final = "ad-hoc"
+# Here `x` is a cron-trigger.
+CRON: Final = "cron"
 
 
 def action_message(execution_id: str, effect: RunAction, targets: frozenset[str]) -> Message:
@@ -63,6 +65,11 @@ def reconcile_message(execution_id: str) -> Message:
     return Message({"kind": RECONCILE, "x": execution_id})
 
 
+def cron_message(trigger_id: str, due_at: float, delay_sec: int = 0) -> Message:
+    """Look after a cron-trigger, which is due at this moment."""
+    return Message({"kind": CRON, "x": trigger_id, "d": due_at}, delay_sec=delay_sec)
+
+
 def tell_message(execution_id: str, event: Event, *, told_by: str) -> Message:
     """An event for another execution. A result stays where it is: the receiver reads it from the one that tells."""
     if isinstance(event, ActionCompleted):
@@ -74,21 +81,22 @@ def tell_message(execution_id: str, event: Event, *, told_by: str) -> Message:
 
 def told_event(facts: JsonObject) -> Event | None:
     """The event in a message; ``None`` for a result, which has to be read from its execution first."""
+    stamp = facts.get("stamp", 0)
     match facts["name"]:
         case "ActionCompleted":
             return None
         case "ActionUpdated":
-            return ActionUpdated(facts["ordinal"], facts["number"], State(facts["state"]))
+            return ActionUpdated(facts["ordinal"], facts["number"], State(facts["state"]), stamp)
         case "PauseRequested":
-            return PauseRequested(facts.get("message"))
+            return PauseRequested(facts.get("message"), stamp)
         case "ResumeRequested":
-            return ResumeRequested(facts.get("env"))
+            return ResumeRequested(facts.get("env"), stamp)
         case "StopRequested":
-            return StopRequested(State(facts["state"]), facts.get("message"))
+            return StopRequested(State(facts["state"]), facts.get("message"), stamp)
         case "Revived":
-            return Revived(facts["ordinal"], facts["number"])
+            return Revived(facts["ordinal"], facts["number"], stamp)
         case "TimerFired":
-            return TimerFired(facts["ordinal"], facts["stamp"])
+            return TimerFired(facts["ordinal"], stamp)
         case "Continued":
             return Continued()
         case name:

@@ -184,13 +184,17 @@ class Turns:
         self, execution_id: str, ordinal: int, number: int
     ) -> tuple[WorkflowExecution, TaskExecution | None, ActionExecution | None] | None:
         """An action of an unfinished task as it is stored now; what is read is kept for the turn that follows."""
-        header = self.store.header(execution_id)
+        header = self.store.glimpse(execution_id, ordinal)
         if header is None:
             return None
         session = self._sessions.get(execution_id)
-        if session is None or session.header.revision < header.revision:
+        if session is not None and session.header.revision < header.revision:
+            self._sessions.drop(execution_id)
+            session = None
+        if session is None:
             session = Session(header)
-            self._sessions.put(execution_id, session)
+            if not header.fronts:
+                self._sessions.put(execution_id, session)
         task = header.frontier.get(ordinal)
         # A stale item costs a lost condition when it is claimed, and the message comes again: half the price of a fresh one.
         action = self.store.action(header, task, number, is_fresh=False) if task is not None else None

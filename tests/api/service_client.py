@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 import app as doors
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryQueue, MemoryTable, SeededEntropy
-from chalicelib.api import action_executions, definitions, discovery, executions, tasks
+from chalicelib.api import action_executions, definitions, discovery, executions, members, tasks, triggers
 from chalicelib.api.http import ApiSettings, MistralApi, blueprint
 from chalicelib.local.gateway import Router, proxy_event
 from chalicelib.services.messages import TASKS, TASKS_LONG
@@ -41,7 +41,7 @@ class Service:
         self.container = assemble(Settings(storage="memory", egress_local=True), ports)
         self.settings = ApiSettings(**settings)
         made = doors.services_of(self.container, self.settings)
-        modules = (definitions, executions, tasks, action_executions)
+        modules = (definitions, members, triggers, executions, tasks, action_executions)
         routes = [*discovery.routes(), *(route for module in modules for route in module.routes(lambda: made))]
         self.app = MistralApi("mistral", lambda: self.settings)
         self.app.register_blueprint(blueprint("api", routes, lambda: made))

@@ -59,9 +59,14 @@ def test_the_clock_looks_for_what_is_due(client):
 
 
 def test_the_doors_have_the_names_that_the_deployment_gives_limits_to():
-    assert {"executor", "executor_long", "clock"} <= set(vars(doors))
+    assert {"executor", "executor_long", "clock", "events"} <= set(vars(doors))
     assert {handler.name for handler in doors.app.pure_lambda_functions} == set()
-    assert {config.name for config in doors.app.event_sources} == {"executor", "executor_long", "clock"}
+    assert {config.name for config in doors.app.event_sources} == {
+        "executor",
+        "executor_long",
+        "clock",
+        "events",
+    }
 
 
 def test_every_route_answers_what_is_asked_first_by_browsers():

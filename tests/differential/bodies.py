@@ -134,7 +134,7 @@ def _sleep(site: Site) -> Body:
 
 
 def _answered(site: Site) -> Body:
-    output, _ = site.draw.pick([(1, ""), ("text", ""), ({"a": 1}, ""), ([1, 2], ""), (None, "")])
+    output = site.draw.pick([{"a": 1}, {"a": {"b": [1, None]}}, {}, None, []])
     site.answers[site.name] = [{"state": "SUCCESS", "output": output}]
     action = site.draw.pick(["std.async_noop", *site.library.waiting])
     body: Body = {"action": action}
@@ -236,7 +236,7 @@ def _failing_items(site: Site) -> Body:
 
 
 def _refused_answer(site: Site) -> Body:
-    answer: dict[str, Any] = {"state": "ERROR", "output": site.draw.pick(["refused", {"why": "no"}, None, 7, [1]])}
+    answer: dict[str, Any] = {"state": "ERROR", "output": site.draw.pick([{"why": "no"}, {"why": ["not", 1]}, {}, None])}
     if site.draw.chance(0.25):
         del answer["output"]
     site.answers[site.name] = [answer]

@@ -174,12 +174,14 @@ class Watcher:
                 TimerKind.WAIT_AFTER: new.state in (State.SUCCESS, State.ERROR)
                 and old.state is State.DELAYED
                 and not answered
+                and not is_join
                 and not (new.state_info or "").startswith("Task timed out"),
                 TimerKind.TIMEOUT: old.state is not State.ERROR and (new.state_info or "").startswith("Task timed out"),
             }
             if fired.get(timer.kind, False):
                 self._need_time(mirror, timer, f"task {new.name}: {timer.kind}")
-        if new.items is not None and new.items.concurrency is not None:
+        # Reruns come on top of what runs already: so it is on Mistral.
+        if new.items is not None and new.items.concurrency is not None and not self.revives:
             running = (new.items.started & ~new.items.finished).bit_count()
             self._need(running <= new.items.concurrency, mirror, f"task {new.name} runs {running} items at once")
 
@@ -225,8 +227,8 @@ class Watcher:
             self._need_same(mirror, "ends", dict(header.ends), ends)
             if plan.has_joins:
                 self._check_join_books(mirror, plan, tasks)
-        waiting = {o for o in header.unprocessed if o not in done or done[o].processed}
-        self._need(not waiting, mirror, f"the tasks {waiting} are booked as unprocessed")
+        waiting = set(header.unprocessed) - set(done)
+        self._need(not waiting, mirror, f"the unfinished tasks {waiting} are booked as not gone on from")
 
     def _check_join_books(self, mirror: Mirror, plan: Plan, tasks: dict[int, TaskExecution]) -> None:
         last = {task.name: task for _, task in sorted(tasks.items())}
@@ -255,7 +257,8 @@ class Watcher:
             return
         again = found.safe_rerun or self._world.runs[identifier] <= 1
         self._need(again, mirror, f"action {found.name} of task {task.name} runs twice and is not safe-rerun")
-        if task.items is not None and task.items.concurrency is not None and not found.safe_rerun:
+        bounded = task.items is not None and not found.safe_rerun and not self.revives
+        if bounded and task.items is not None and task.items.concurrency is not None:
             prefix = action_id(address.execution_id, address.ordinal, 0)[:-5]
             running = sum(amount for key, amount in self._world.running.items() if key.startswith(prefix))
             self._need(running <= task.items.concurrency, mirror, f"{running} items of {task.name} run at once")
@@ -309,6 +312,19 @@ class Watcher:
                 continue
             late_sec = mirror.ended_at - parent.cancelled_at
             self._need(late_sec <= CANCEL_REACHES_WITHIN_SEC, mirror, f"its parent was cancelled {late_sec:.0f} s before")
+
+    def counts(self, partition: str, key: str) -> bool:
+        """Whether a record is to stay as it is at the end: not an item that no task knows of, left by a lost turn.
+
+        Where a task ended before its action, such as by its time limit, a result that was lost may still come.
+        """
+        if any(task.state.is_completed and not a.state.is_completed for task, a in self.mirrors[partition].actions()):
+            return False
+        if not key.startswith(ACTION_PREFIX):
+            return True
+        _, ordinal, number = key.split("#")
+        task = self.mirrors[partition].tasks().get(int(ordinal, 16))
+        return task is not None and int(number, 16) < task.next_number
 
     def path(self, partition: str, ordinal: int, number: int) -> str:
         """Where an action stands, in names that are the same in every run of the same workflow."""

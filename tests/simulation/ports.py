@@ -1,5 +1,6 @@
 """The ports of a process that can die: every call may crash before, within or after its effect, or lose a race."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -183,7 +184,7 @@ class SimulatedQueue(Queue):
         visible_at = self._clock.now() + message.delay_sec
         if self._happens(self.delivery.late):
             visible_at += self._random.random() * self.delivery.late_max_sec
-        self.letters[self._count] = Letter(self._count, message.queue, dict(message.body), visible_at)
+        self.letters[self._count] = Letter(self._count, message.queue, json.loads(json.dumps(message.body)), visible_at)
 
     def receive(self) -> Letter | None:
         """A visible message, hidden from now on; those that came too often go to the dead letters."""

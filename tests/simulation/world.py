@@ -7,6 +7,7 @@ appointment, no alarm.
 from __future__ import annotations
 
 import heapq
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class Circumstances:
     doors: int = 1
     stalls: float = 0.0
     executors: int = 3
+    clocks: int = 2
     doomed: frozenset[str] = frozenset()
     verbose: bool = False
 
@@ -84,7 +86,7 @@ class World:
         self._pools = {
             "executor": [self._process("executor") for _ in range(self.circumstances.executors)],
             "api": [self._process("api") for _ in range(2)],
-            "clock": [self._process("clock") for _ in range(2)],
+            "clock": [self._process("clock") for _ in range(self.circumstances.clocks)],
         }
         self._doors: list[Door] = []
         self._current: Door | None = None
@@ -148,7 +150,7 @@ class World:
         messages = list(self.queue.ever_sent)
         self.random.shuffle(messages)
         for message in messages:
-            letter = Letter(-next(self._numbers), message.queue, dict(message.body), 0.0, self.random.choice((1, 2)))
+            letter = Letter(-next(self._numbers), message.queue, json.loads(json.dumps(message.body)), 0.0, self.random.choice((1, 2)))
             self._deliver(letter)
             while self._doors:
                 self._step()
@@ -203,7 +205,7 @@ class World:
         """The minute in which the alarm is due; both clocks ring."""
         minute = (max(alarm_at, self.clock.now()) // 60 + 1) * 60
         self.clock.set(minute)
-        for process in range(2):
+        for _ in range(self.circumstances.clocks):
             self._appoint(0.0, lambda: self._open("clock", "tick", lambda p: p.clock_door.tick(), 60.0))
 
     def _someone_resumes(self) -> bool:

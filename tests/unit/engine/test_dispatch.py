@@ -204,7 +204,7 @@ def test_a_second_pause_in_the_backlog_pauses_again():
         """
 w:
   tasks:
-    t: {action: std.noop, on-success: [pause, a, pause, b]}
+    t: {action: std.noop, on-success: [pause, a, "pause msg='again'", b]}
     a: {action: std.noop}
     b: {action: std.noop}
 """

@@ -203,3 +203,9 @@ def test_a_time_limit_of_a_workflow_that_ended_changes_nothing():
 def test_a_time_limit_of_zero_is_none():
     execution = run("w: {timeout: <% 0 %>, tasks: {t: {action: std.async_noop}}}")
     assert not execution.header.timers
+
+
+def test_a_time_limit_fails_a_running_workflow():
+    execution = run("w: {timeout: 10, tasks: {t: {action: std.async_noop}}}")
+    execution.cloud.pass_time(10)
+    assert execution.state is State.ERROR
