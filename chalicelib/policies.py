@@ -41,7 +41,8 @@ def number(policy: str, field: str, value: Json, *, minimum: float, maximum: flo
     """A number within bounds. Raises InvalidModelException."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not minimum <= value <= maximum:
         raise InvalidModelException(
-            f"Invalid data type in {policy}: {str(value)[:100]!r} is not a number from {minimum:g} to {maximum:g}. Value '{field}'."
+            f"Invalid data type in {policy}: {str(value)[:100]!r} is not a number from {minimum:g} to {maximum:g}. "
+            f"Value '{field}'."
         )
     return float(value)
 

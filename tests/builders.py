@@ -265,8 +265,12 @@ class Cloud:
         params: JsonObject | None = None,
         public_id: str = "",
         security: JsonObject | None = None,
-    ) -> Execution:
-        """Start a workflow (the last one defined, unless named) and do all that follows at once."""
+    ) -> Any:
+        """Start a workflow (the last one defined, unless named) and do all that follows at once.
+
+        Gives its ``Execution``, untyped: what such a handle shows changes with every event, which a type checker that
+        has seen one assertion does not believe.
+        """
         facts = self.library.facts[name or list(self.library.facts)[-1]]
         params = params or {}
         env = params.get("env")
@@ -737,7 +741,7 @@ class Execution:
         return self.send(SkipRequested(self.runs(name)[-1].ordinal))
 
 
-def run(workflows: str, input: JsonObject | None = None, **more: Any) -> Execution:
-    """Define workflows, start the last one, and do all that follows at once."""
+def run(workflows: str, input: JsonObject | None = None, **more: Any) -> Any:
+    """Define workflows, start the last one, and do all that follows at once. Gives its ``Execution``."""
     start = {name: more.pop(name) for name in ("params", "public_id", "security") if name in more}
     return Cloud(workflows, **more).start(None, input, **start)

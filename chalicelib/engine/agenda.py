@@ -101,9 +101,7 @@ class RefreshJoins:
 
 @dataclass(frozen=True, slots=True)
 class PauseWorkflow:
-    """Pause the workflow and its running sub-workflows."""
-
-    message: str | None = None
+    """Pause the workflow and its running sub-workflows before a task."""
 
 
 @dataclass(frozen=True, slots=True)

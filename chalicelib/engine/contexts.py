@@ -139,6 +139,7 @@ def _merge_variables(
     left_versions: Mapping[str, int],
     right: Mapping[str, Json],
     right_versions: Mapping[str, int],
+    *,
     prefix: str = "",
 ) -> JsonObject:
     merged = left
@@ -152,7 +153,7 @@ def _merge_variables(
         if is_same(mine, value):
             continue
         path = f"{prefix}.{key}" if prefix else str(key)
-        winner = _merge_values(draft, mine, left_versions, value, right_versions, path)
+        winner = _merge_values(draft, mine, left_versions, value, right_versions, path=path)
         if winner is not mine:
             merged = {**merged, key: winner} if merged is left else _with(merged, key, winner)
     return merged
@@ -169,12 +170,13 @@ def _merge_values(
     left_versions: Mapping[str, int],
     value: Json,
     right_versions: Mapping[str, int],
+    *,
     path: str,
 ) -> Json:
     mine_data = draft.resolve(mine) if isinstance(mine, (PayloadRef, ValueRef)) else mine
     value_data = draft.resolve(value) if isinstance(value, (PayloadRef, ValueRef)) else value
     if isinstance(mine_data, dict) and isinstance(value_data, dict):
-        merged = _merge_variables(draft, mine_data, left_versions, value_data, right_versions, path)
+        merged = _merge_variables(draft, mine_data, left_versions, value_data, right_versions, prefix=path)
         return mine if merged is mine_data else merged
     return value if right_versions.get(path, 0) > left_versions.get(path, 0) else mine
 

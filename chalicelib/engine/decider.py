@@ -76,27 +76,32 @@ def _apply(engine: Engine, draft: Draft, event: Event) -> None:
             _claim_expired(engine, draft, event)
         case TimerFired():
             _timer_fired(draft, event)
-        case PauseRequested():
-            if draft.hears(event.stamp):
-                workflow.pause(draft, event.message)
-        case ResumeRequested():
-            if draft.hears(event.stamp):
-                operator.resume(engine, draft, event.env)
-        case StopRequested():
-            if draft.hears(event.stamp):
-                workflow.stop(engine, draft, event.state, event.message)
+        case Continued():
+            _continue(engine, draft)
+        case PauseRequested() | ResumeRequested() | StopRequested():
+            _change_state(engine, draft, event)
         case RerunRequested():
-            operator.rerun(engine, draft, event)
+            operator.rerun(draft, event)
         case SkipRequested():
             operator.skip(draft, event)
         case Revived():
             operator.revive_parent(draft, event)
         case DescriptionChanged():
-            operator.merge_env(draft, event.env)
-            if event.description is not None:
-                draft.description = event.description
-        case Continued():
-            _continue(engine, draft)
+            operator.describe(draft, event)
+        case _:
+            assert_never(event)
+
+
+def _change_state(engine: Engine, draft: Draft, event: PauseRequested | ResumeRequested | StopRequested) -> None:
+    if not draft.hears(event.stamp):
+        return
+    match event:
+        case PauseRequested():
+            workflow.pause(draft, event.message)
+        case ResumeRequested():
+            operator.resume(engine, draft, event.env)
+        case StopRequested():
+            workflow.stop(engine, draft, event.state, event.message)
         case _:
             assert_never(event)
 
@@ -129,21 +134,23 @@ def _perform(engine: Engine, draft: Draft, step: Step) -> None:
             tasks.fail(engine, draft, step.ordinal, step.message)
             workflow.fail(engine, draft, step.message)
         case RefreshJoins():
-            if not draft.is_paused:
-                tasks.refresh_joins(engine, draft, step.task_name)
+            tasks.refresh_joins(engine, draft, step.task_name)
         case PauseWorkflow():
-            if not draft.is_completed:
-                workflow.pause(draft, step.message)
+            workflow.pause_before(draft)
         case StopWorkflow():
             workflow.stop(engine, draft, step.state, step.message)
-        case CheckWorkflow() if any(not isinstance(later, CheckWorkflow) for later in draft.agenda):
-            # What is still to be done may create tasks: with them, nothing has ended.
-            draft.then(step)
         case CheckWorkflow():
-            if not draft.starts:
-                workflow.check(engine, draft)
+            _check(engine, draft, step)
         case _:
             assert_never(step)
+
+
+def _check(engine: Engine, draft: Draft, step: CheckWorkflow) -> None:
+    if any(not isinstance(later, CheckWorkflow) for later in draft.agenda):
+        # What is still to be done may create tasks: with them, nothing has ended.
+        draft.then(step)
+    elif not draft.starts:
+        workflow.check(engine, draft)
 
 
 def _dispatch(engine: Engine, draft: Draft, step: Dispatch) -> None:
@@ -202,7 +209,7 @@ def _action_completed(engine: Engine, draft: Draft, event: ActionCompleted) -> N
         _finish_item(engine, draft, task, action)
         return
     try:
-        result = plain_result(transform(engine, draft, task, action, event.result))
+        result = plain_result(transform(engine, draft, action, event.result))
         check_size(result.value, "output", engine.field_bytes_max)
     except MistralError as error:
         _fail_action(draft, task, action, error)
@@ -263,8 +270,8 @@ def _claim_expired(engine: Engine, draft: Draft, event: ClaimExpired) -> None:
 def executor_died(action_name: str) -> str:
     """Why an action that may not be run twice ends in ERROR when its executor dies."""
     return (
-        f"The executor that ran the action '{action_name}' died before it reported a result, and the action cannot be re-run "
-        "safely because its task is not 'safe-rerun'."
+        f"The executor that ran the action '{action_name}' died before it reported a result, and the action cannot be "
+        "re-run safely because its task is not 'safe-rerun'."
     )
 
 

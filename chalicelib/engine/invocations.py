@@ -138,7 +138,7 @@ def _schedule_action(
     _check_parameters(name, descriptor, action_input)
     if isinstance(descriptor, ActionSpec):
         action_input = with_defaults(descriptor.input, action_input)
-    base, runnable = _unroll(engine, draft, task, name, descriptor, action_input)
+    base, runnable = _unroll(engine, draft, task, name, descriptor, action_input=action_input)
     base_input = action_input if base is None else base.input
     try:
         runnable.check_values(base_input)
@@ -243,6 +243,7 @@ def _unroll(
     task: TaskExecution,
     name: str,
     descriptor: ActionSpec | ActionDescriptor,
+    *,
     action_input: JsonObject,
 ) -> tuple[Invocation | None, ActionDescriptor]:
     """Follow an ad-hoc action to its base. Raises TaskFailure where a link is missing or does not fit."""
@@ -267,7 +268,7 @@ def _unroll(
     return base, descriptor
 
 
-def transform(engine: Engine, draft: Draft, task: TaskExecution, action: ActionExecution, result: Result) -> Result:
+def transform(engine: Engine, draft: Draft, action: ActionExecution, result: Result) -> Result:
     """Pass a result of an ad-hoc action through the outputs of its chain, innermost first.
 
     Raises EvaluationException.

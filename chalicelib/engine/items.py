@@ -99,7 +99,8 @@ def _item_lists(engine: Engine, draft: Draft, task: TaskExecution) -> JsonObject
     for name, values in evaluated.items():
         if not isinstance(values, Iterable):
             raise InputException(
-                f"Wrong input format for: {name}. Iterable type is expected for each value, found {type(values).__name__}."
+                f"Wrong input format for: {name}. Iterable type is expected for each value, "
+                f"found {type(values).__name__}."
             )
         lists[name] = plain(list(values))
     if len({len(values) for values in lists.values()}) > 1:

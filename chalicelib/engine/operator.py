@@ -20,7 +20,7 @@ from chalicelib.engine.agenda import (
 from chalicelib.engine.contexts import deep_merge
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import RunAction, SetTimer, Tell
-from chalicelib.engine.events import RerunRequested, ResumeRequested, Revived, SkipRequested
+from chalicelib.engine.events import DescriptionChanged, RerunRequested, ResumeRequested, Revived, SkipRequested
 from chalicelib.engine.reconcile import unfinished_actions
 from chalicelib.engine.records import TaskExecution, is_news, is_superseded
 from chalicelib.engine.world import Engine
@@ -40,6 +40,13 @@ def merge_env(draft: Draft, env: JsonObject | None) -> None:
     params = dict(draft.resolve(draft.params) or {})
     params["env"] = deep_merge(draft.resolve(params.get("env")) or {}, env)
     draft.params = params
+
+
+def describe(draft: Draft, event: DescriptionChanged) -> None:
+    """Take a new description and environment. Raises NotAllowedException."""
+    merge_env(draft, event.env)
+    if event.description is not None:
+        draft.description = event.description
 
 
 def resume(engine: Engine, draft: Draft, env: JsonObject | None) -> None:
@@ -92,7 +99,7 @@ def _set_timers_again(draft: Draft) -> None:
             draft.emit(SetTimer(task.ordinal, timer.stamp, timer.due_at))
 
 
-def rerun(engine: Engine, draft: Draft, event: RerunRequested) -> None:
+def rerun(draft: Draft, event: RerunRequested) -> None:
     """Run a failed task again, in the same record; ancestors come back to life.
 
     Raises InputException, WorkflowException, MissingData.

@@ -19,6 +19,7 @@ from chalicelib.engine.draft import Draft
 from chalicelib.engine.invocations import TaskFailure, schedule
 from chalicelib.engine.plain import plain
 from chalicelib.engine.records import (
+    EMPTY_CONTEXT,
     Arrival,
     JoinProgress,
     TaskExecution,
@@ -42,14 +43,20 @@ def create(engine: Engine, draft: Draft, command: RunTask) -> None:
         return
     if engine.plan.spec.type == "reverse" and not reverse.is_first(engine, draft, command.name):
         return
-    task = _new_task(engine, draft, command.name, State.IDLE, command.context, command.triggered_by)
+    task = _new_task(engine, draft, command.name, State.IDLE, command.context, triggered_by=command.triggered_by)
     if engine.plan.spec.type == "reverse":
         task = _receive(engine, draft, task)
     draft.starts.append(task.ordinal)
 
 
 def _new_task(
-    engine: Engine, draft: Draft, name: str, state: State, context: int, triggered_by: tuple[TriggeredBy, ...]
+    engine: Engine,
+    draft: Draft,
+    name: str,
+    state: State,
+    context: int,
+    *,
+    triggered_by: tuple[TriggeredBy, ...] = (),
 ) -> TaskExecution:
     if draft.next_ordinal > TASKS_PER_EXECUTION_MAX:
         raise MistralError(
@@ -84,7 +91,7 @@ def _arrive(engine: Engine, draft: Draft, command: RunTask) -> None:
     progress = draft.joins.get(command.name)
     waiting = "Task is waiting."
     if progress is None:
-        task = _new_task(engine, draft, command.name, State.WAITING, 0, ())
+        task = _new_task(engine, draft, command.name, State.WAITING, EMPTY_CONTEXT)
         task = draft.put(task, state_info=waiting)
         progress = JoinProgress(task.ordinal)
     else:
@@ -106,6 +113,8 @@ def refresh_joins(engine: Engine, draft: Draft, task_name: str) -> None:
 
     And at the task itself if it is one; start or fail those that are decided.
     """
+    if draft.is_paused:
+        return
     graph = engine.plan.graph
     names = (
         (task_name, *graph.reachable_joins(task_name)) if task_name in graph.joins else graph.reachable_joins(task_name)
@@ -118,12 +127,10 @@ def refresh_joins(engine: Engine, draft: Draft, task_name: str) -> None:
         # A join that waits for its retry is not to be started before its time.
         if task is None or task.state is not State.WAITING or any(timer.kind == "retry" for timer in task.timers):
             continue
-        _decide_join(engine, draft, task, progress, join_verdict(engine, draft, name))
+        _decide_join(draft, task, progress, join_verdict(engine, draft, name))
 
 
-def _decide_join(
-    engine: Engine, draft: Draft, task: TaskExecution, progress: JoinProgress, verdict: JoinVerdict
-) -> None:
+def _decide_join(draft: Draft, task: TaskExecution, progress: JoinProgress, verdict: JoinVerdict) -> None:
     match verdict.state:
         case State.RUNNING:
             draft.put(task, triggered_by=_triggers(progress))
@@ -218,7 +225,8 @@ def complete(engine: Engine, draft: Draft, step: CompleteTask) -> None:
         state_info=cut(step.state_info, STATE_INFO_CHARACTERS_MAX),
         finished_at=draft.now,
         item_values=None,
-        # Whoever ends before it began, such as by its time limit, no longer waits for its beginning; a retry has its own time.
+        # Whoever ends before it began, such as by its time limit, no longer waits for its beginning;
+        # a retry has its own time.
         timers=tuple(timer for timer in task.timers if timer.kind != "wait-before"),
     )
     progress = draft.joins.get(task.name)
@@ -337,6 +345,8 @@ def _note_transitions(engine: Engine, draft: Draft, task: TaskExecution) -> None
 def fail(engine: Engine, draft: Draft, ordinal: int, message: str) -> None:
     """Force a task into ERROR without publishing or going on; the workflow is failed by the caller."""
     task = draft.task(ordinal)
+    # What a task was about to lead to when its commands failed still counts: it is no end of the workflow.
+    next_tasks = task.next_tasks if task.state.is_completed else None
     forget_outcome(draft, task)
     task = draft.put(
         task,
@@ -345,11 +355,12 @@ def fail(engine: Engine, draft: Draft, ordinal: int, message: str) -> None:
         finished_at=draft.now,
         timers=(),
         processed=False,
-        next_tasks=None,
+        next_tasks=next_tasks,
         error_handled=False,
         item_values=None,
     )
     draft.failures = (*draft.failures, ordinal)
-    draft.ends[ordinal] = outbound_of(task)
+    if not task.has_next_tasks:
+        draft.ends[ordinal] = outbound_of(task)
     if engine.plan.has_joins:
         _note_transitions(engine, draft, task)

@@ -88,6 +88,12 @@ def pause(draft: Draft, message: str | None = None) -> None:
     tell_parent_state(draft)
 
 
+def pause_before(draft: Draft) -> None:
+    """Pause because a task says so, unless the workflow has ended in the meantime."""
+    if not draft.is_completed:
+        pause(draft)
+
+
 def running_children(draft: Draft) -> list[str]:
     """The ids of the sub-workflow executions that have not completed. Raises MissingData."""
     children = []

@@ -24,7 +24,9 @@ def _number(context: ActionContext) -> int:
 
 def _work(stage: Stage) -> FunctionAction:
     @action("sim.work")
-    def work(context: ActionContext, value: Json = None, failures: int = 0, bad: Json = None, seconds: Json = 0) -> Json:
+    def work(
+        context: ActionContext, value: Json = None, failures: int = 0, bad: Json = None, seconds: Json = 0
+    ) -> Json:
         """Take some time, then return the value; fail in the first runs of a task, or for a bad value."""
         identifier = context.action_execution_id or ""
         stage.begins(identifier)

@@ -98,7 +98,9 @@ class Watcher:
         if item.key.startswith(TASK_PREFIX):
             for task in codec.unpack_tasks(self._body(item)):
                 mirror.pages[task.ordinal] = task
-                self._need(task.state.is_completed, mirror, f"task {task.name} is {task.state} on a page of finished tasks")
+                self._need(
+                    task.state.is_completed, mirror, f"task {task.name} is {task.state} on a page of finished tasks"
+                )
         elif item.key.startswith(ACTION_PREFIX):
             action = codec.unpack_action(self._body(item))
             ordinal = int(item.key.split("#")[1], 16)
@@ -231,8 +233,9 @@ class Watcher:
         self._need(not waiting, mirror, f"the unfinished tasks {waiting} are booked as not gone on from")
 
     def _check_join_books(self, mirror: Mirror, plan: Plan, tasks: dict[int, TaskExecution]) -> None:
-        last = {task.name: task for _, task in sorted(tasks.items())}
-        for name, task in last.items():
+        # Of several executions of one name, the one that ended last is booked, which the records do not say.
+        names = Counter(task.name for task in tasks.values())
+        for name, task in ((task.name, task) for task in tasks.values() if names[task.name] == 1):
             if not task.state.is_completed or not task.went_on:
                 continue
             seen = bool(mirror.header.seen & plan.task_bit[name]) or task.next_tasks is None
@@ -311,20 +314,28 @@ class Watcher:
             if parent is None or parent.cancelled_at is None or mirror.ended_at is None:
                 continue
             late_sec = mirror.ended_at - parent.cancelled_at
-            self._need(late_sec <= CANCEL_REACHES_WITHIN_SEC, mirror, f"its parent was cancelled {late_sec:.0f} s before")
+            self._need(
+                late_sec <= CANCEL_REACHES_WITHIN_SEC, mirror, f"its parent was cancelled {late_sec:.0f} s before"
+            )
 
     def counts(self, partition: str, key: str) -> bool:
-        """Whether a record is to stay as it is at the end: not an item that no task knows of, left by a lost turn.
-
-        Where a task ended before its action, such as by its time limit, a result that was lost may still come.
-        """
-        if any(task.state.is_completed and not a.state.is_completed for task, a in self.mirrors[partition].actions()):
-            return False
+        """Whether a record is no item, or one that its task knows of: a lost turn may have left others."""
         if not key.startswith(ACTION_PREFIX):
             return True
         _, ordinal, number = key.split("#")
         task = self.mirrors[partition].tasks().get(int(ordinal, 16))
         return task is not None and int(number, 16) < task.next_number
+
+    def settled(self) -> list[str]:
+        """The executions to which nothing more can come.
+
+        Where a task ended before its action, such as by its time limit, a result that was lost may still come.
+        """
+        return [
+            partition
+            for partition, mirror in self.mirrors.items()
+            if all(action.state.is_completed or not task.state.is_completed for task, action in mirror.actions())
+        ]
 
     def path(self, partition: str, ordinal: int, number: int) -> str:
         """Where an action stands, in names that are the same in every run of the same workflow."""
@@ -352,5 +363,3 @@ class Watcher:
     def _need(self, holds: bool, mirror: Mirror, what: str) -> None:
         if not holds:
             self._world.problems.append(f"{mirror.header.workflow_name} {mirror.header.id[:8]}: {what}")
-
-

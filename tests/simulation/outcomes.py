@@ -13,7 +13,6 @@ _INDEX = re.compile(r", idx=\d+")
 _FAILED_BY = re.compile(r"Failed by tasks: \[.*")
 
 
-
 def outcome(world: World) -> dict[str, Any]:
     """By path of execution: state, output, global variables, and how many tasks ended in which way."""
     return {world.watcher.execution_path(header.id): _told(world, header) for header in world.headers()}

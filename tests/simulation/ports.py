@@ -109,9 +109,7 @@ class MortalTable(Table):
         return call(
             self._process,
             "table.list_index",
-            lambda: self._inner.list_index(
-                index, value, after=after, until=until, descending=descending, limit=limit
-            ),
+            lambda: self._inner.list_index(index, value, after=after, until=until, descending=descending, limit=limit),
         )
 
 

@@ -134,12 +134,13 @@ def _difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
 
 def check_redelivery(world: World) -> None:
     """Every message once more changes nothing. Raises Broken."""
-    before = _records(world)
+    settled = world.watcher.settled()
+    before = _records(world, settled)
     runs = dict(world.runs)
     world.circumstances = Circumstances(doors=1, verbose=world.circumstances.verbose)
     world.deliver_again()
     world.watcher.rest()
-    after = _records(world)
+    after = _records(world, settled)
     changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     if changed:
         raise Broken(f"Delivering every message again changed {changed[:5]}.")
@@ -147,11 +148,11 @@ def check_redelivery(world: World) -> None:
         raise Broken("Delivering every message again ran actions again.")
 
 
-def _records(world: World) -> dict[tuple[str, str], bytes]:
-    """Everything that is stored, but for claims, and for items that no header counts: a lost turn may leave such behind."""
+def _records(world: World, partitions: list[str]) -> dict[tuple[str, str], bytes]:
+    """Everything that is stored there, but for claims, and for items that no header counts: a lost turn may leave such behind."""
     return {
         (item.partition, item.key): item.body
-        for partition in world.watcher.partitions
+        for partition in partitions
         for item in world.table.query(partition)
         if not item.key.startswith("claim#") and world.watcher.counts(partition, item.key)
     }
@@ -162,7 +163,9 @@ def _employ_operator(world: World, random: Random) -> None:
     revives = random.random() < 0.4
     world.watcher.revives = revives
     for _ in range(random.randint(1, 5)):
-        world.appoint(random.choice([0.0, 0.5, 3.0, 12.0, 45.0, 700.0]), lambda: _command(world, random, revives=revives))
+        world.appoint(
+            random.choice([0.0, 0.5, 3.0, 12.0, 45.0, 700.0]), lambda: _command(world, random, revives=revives)
+        )
 
 
 def _command(world: World, random: Random, *, revives: bool) -> None:

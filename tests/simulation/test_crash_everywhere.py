@@ -1,4 +1,4 @@
-"""Every workflow of the corpus, with a process dying at every single call of a port: before it, and after it took effect."""
+"""Every workflow of the corpus, with a process dying at each single call of a port: before it, and after it."""
 
 import logging
 from collections.abc import Iterator

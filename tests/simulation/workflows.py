@@ -232,8 +232,10 @@ class _Author:
     def link(self, task: Body, name: str, targets: list[str], *, has_joins: bool, may_circle: bool) -> None:
         """The clauses of a task; an exact workflow with joins always goes on, whatever becomes of its tasks."""
         for target in targets:
-            clause = "on-complete" if self.exact and has_joins else self.random.choice(
-                ["on-success", "on-success", "on-complete", "on-error"]
+            clause = (
+                "on-complete"
+                if self.exact and has_joins
+                else self.random.choice(["on-success", "on-success", "on-complete", "on-error"])
             )
             link: Any = target
             if not (self.exact and has_joins) and self.chance(0.2):

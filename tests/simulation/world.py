@@ -150,7 +150,13 @@ class World:
         messages = list(self.queue.ever_sent)
         self.random.shuffle(messages)
         for message in messages:
-            letter = Letter(-next(self._numbers), message.queue, json.loads(json.dumps(message.body)), 0.0, self.random.choice((1, 2)))
+            letter = Letter(
+                -next(self._numbers),
+                message.queue,
+                json.loads(json.dumps(message.body)),
+                0.0,
+                self.random.choice((1, 2)),
+            )
             self._deliver(letter)
             while self._doors:
                 self._step()
@@ -371,8 +377,12 @@ class World:
         lines = []
         for header in self.headers():
             if not header.state.is_completed or header.frontier:
-                tasks = ", ".join(f"{t.name} {t.state} {[str(a.state) for a in t.actions]}" for t in header.frontier.values())
-                lines.append(f"{header.workflow_name} {header.id[:8]} {header.state} wake_at={header.wake_at} [{tasks}]")
+                tasks = ", ".join(
+                    f"{t.name} {t.state} {[str(a.state) for a in t.actions]}" for t in header.frontier.values()
+                )
+                lines.append(
+                    f"{header.workflow_name} {header.id[:8]} {header.state} wake_at={header.wake_at} [{tasks}]"
+                )
         return "; ".join(lines) or "all executions have ended"
 
     def _note(self, text: str) -> None:

@@ -73,7 +73,13 @@ def test_continue_on_decides_for_both():
 )
 def test_a_delay_is_never_negative_nor_longer_than_its_bound(delay_sec, backoff, retry_no, jitter, chance):
     wait = delay(
-        count=10**7, delay_sec=delay_sec, backoff=backoff, retry_no=retry_no, jitter=jitter, chance=chance, delay_max_sec=900
+        count=10**7,
+        delay_sec=delay_sec,
+        backoff=backoff,
+        retry_no=retry_no,
+        jitter=jitter,
+        chance=chance,
+        delay_max_sec=900,
     )
     assert wait is not None
     assert 0 <= wait <= 900

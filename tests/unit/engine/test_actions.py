@@ -65,7 +65,9 @@ def test_input_given_by_expression_is_an_object():
 
 
 def test_a_target_is_known_to_whoever_sends_the_action_and_makes_it_impure():
-    execution = run("w: {tasks: {t: {action: std.echo output='here', target: <% $.output %>}, u: {action: std.noop, target: <% 5 %>}}}")
+    execution = run(
+        "w: {tasks: {t: {action: std.echo output='here', target: <% $.output %>}, u: {action: std.noop, target: <% 5 %>}}}"
+    )
     assert [effect.target for _, effect in execution.cloud.released] == ["here"]
     assert execution.states == {"t": "RUNNING", "u": "SUCCESS"}
 

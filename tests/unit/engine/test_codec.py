@@ -29,7 +29,9 @@ MEMBERS = VALUES | st.dictionaries(TEXTS, VALUES, max_size=3)
 STATES = st.sampled_from(State)
 RESULTS = (
     st.builds(lambda value: Result(data=value), VALUES)
-    | st.builds(lambda value, cancel: Result(error=value, cancel=cancel), VALUES.filter(lambda v: v is not None), st.booleans())
+    | st.builds(
+        lambda value, cancel: Result(error=value, cancel=cancel), VALUES.filter(lambda v: v is not None), st.booleans()
+    )
     | st.just(Result(cancel=True))
 )
 TIMERS = st.builds(r.Timer, st.sampled_from(r.TimerKind), NUMBERS, TIMES, TIMES)
@@ -162,7 +164,13 @@ HEADERS = st.builds(
     unprocessed=ORDINALS,
     backlog=tuples(
         st.builds(
-            r.BackloggedCommand, TEXTS, NUMBERS, TEXTS, st.dictionaries(TEXTS, PLAIN, max_size=2), NUMBERS, st.booleans()
+            r.BackloggedCommand,
+            TEXTS,
+            NUMBERS,
+            TEXTS,
+            st.dictionaries(TEXTS, PLAIN, max_size=2),
+            NUMBERS,
+            st.booleans(),
         )
     ),
     timers=tuples(TIMERS),

@@ -6,7 +6,9 @@ from tests.builders import run
 
 
 def test_an_unhandled_error_fails_the_workflow_only_when_all_else_has_ended():
-    execution = run("w: {tasks: {f: {action: std.fail}, t: {action: std.async_noop, on-success: u}, u: {action: std.noop}}}")
+    execution = run(
+        "w: {tasks: {f: {action: std.fail}, t: {action: std.async_noop, on-success: u}, u: {action: std.noop}}}"
+    )
     assert execution.state is State.RUNNING
     execution.complete("t")
     assert execution.state is State.ERROR
@@ -58,6 +60,8 @@ def test_an_error_value_that_is_empty_gives_no_reason():
 
 
 def test_a_workflow_ends_once():
-    execution = run("w: {tasks: {a: {action: std.async_noop}, b: {action: std.async_noop}}}").complete("a").complete("b")
+    execution = (
+        run("w: {tasks: {a: {action: std.async_noop}, b: {action: std.async_noop}}}").complete("a").complete("b")
+    )
     states = [transition.header.state for key, transition in execution.cloud.history if key == execution.id]
     assert states == [State.RUNNING, State.RUNNING, State.SUCCESS]

@@ -253,7 +253,9 @@ w:
 
 
 def test_a_wrong_publish_fails_by_force_and_is_not_handled():
-    execution = run("w: {tasks: {t: {action: std.noop, publish: {x: <% $.nope.x %>}, on-error: u}, u: {action: std.noop}}}")
+    execution = run(
+        "w: {tasks: {t: {action: std.noop, publish: {x: <% $.nope.x %>}, on-error: u}, u: {action: std.noop}}}"
+    )
     assert execution.state is State.ERROR
     assert execution.states == {"t": "ERROR"}
     assert execution.published("t") == {}
@@ -446,7 +448,9 @@ def test_tasks_that_only_lead_to_commands_are_ends():
 def test_a_wrong_output_turns_the_workflow_into_error():
     execution = run("w: {output: {x: <% $.nope.x %>}, tasks: {t: {action: std.noop}}}")
     assert execution.state is State.ERROR
-    assert (execution.state_info or "").startswith(f"Failed to check and complete [wf_ex_id={execution.id}, wf_name=w]: ")
+    assert (execution.state_info or "").startswith(
+        f"Failed to check and complete [wf_ex_id={execution.id}, wf_name=w]: "
+    )
     assert execution.states == {"t": "SUCCESS"}
 
 
@@ -475,7 +479,9 @@ w:
 
 
 def test_a_wrong_output_on_error_says_so_and_names_the_cause():
-    execution = run("w: {output-on-error: {x: <% $.nope.x %>}, tasks: {b: {action: std.noop, on-success: \"fail msg='why'\"}}}")
+    execution = run(
+        "w: {output-on-error: {x: <% $.nope.x %>}, tasks: {b: {action: std.noop, on-success: \"fail msg='why'\"}}}"
+    )
     assert execution.state is State.ERROR
     assert (execution.state_info or "").startswith("Failed to evaluate expression in output-on-error!")
     assert "'why'" in (execution.state_info or "")

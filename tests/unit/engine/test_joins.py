@@ -383,7 +383,9 @@ def test_joins_are_not_started_in_a_workflow_that_has_ended():
 
 
 def test_a_fork_of_many_joins_once():
-    branches = "".join(f"    b{n}: {{action: std.async_noop, publish: {{v{n}: {n}}}, on-success: j}}\n" for n in range(40))
+    branches = "".join(
+        f"    b{n}: {{action: std.async_noop, publish: {{v{n}: {n}}}, on-success: j}}\n" for n in range(40)
+    )
     cloud = Cloud(
         "w:\n  tasks:\n"
         + branches

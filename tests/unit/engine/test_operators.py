@@ -5,6 +5,7 @@ import pytest
 from chalicelib.engine.events import (
     ActionCompleted,
     DescriptionChanged,
+    Event,
     PauseRequested,
     RerunRequested,
     ResumeRequested,
@@ -17,7 +18,7 @@ from tests.builders import run
 
 ONE = "w: {tasks: {t: {action: std.async_noop}}}"
 
-WANTED = {
+WANTED: dict[State, Event] = {
     State.RUNNING: ResumeRequested(),
     State.PAUSED: PauseRequested(),
     State.SUCCESS: StopRequested(State.SUCCESS),
@@ -37,7 +38,11 @@ MATRIX = {
 
 @pytest.mark.parametrize(
     ("current", "wanted", "outcome"),
-    [(current, wanted, outcome) for current, row in MATRIX.items() for wanted, outcome in zip(WANTED, row, strict=True)],
+    [
+        (current, wanted, outcome)
+        for current, row in MATRIX.items()
+        for wanted, outcome in zip(WANTED, row, strict=True)
+    ],
 )
 def test_a_requested_state_is_taken_ignored_or_refused(current, wanted, outcome):
     execution = run(ONE)
@@ -111,7 +116,9 @@ def test_a_failure_by_force_while_paused_fails_the_workflow_on_resume():
 
 
 def test_many_tasks_that_ended_in_a_pause_lead_on_in_one_turn():
-    branches = "".join(f"    b{n}: {{action: std.async_noop, on-success: n{n}}}\n    n{n}: {{action: std.noop}}\n" for n in range(130))
+    branches = "".join(
+        f"    b{n}: {{action: std.async_noop, on-success: n{n}}}\n    n{n}: {{action: std.noop}}\n" for n in range(130)
+    )
     execution = run("w:\n  tasks:\n" + branches)
     ordinals = [task.ordinal for task in execution.all_tasks()]
     execution.pause()

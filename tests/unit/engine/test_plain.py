@@ -31,7 +31,7 @@ def test_plain_json_is_not_even_copied(value):
         ((1, (2,)), [1, [2]]),
         ({1: "a", None: "b", 2.5: "c", (1, 2): "d"}, {"1": "a", "null": "b", "2.5": "c", "[1, 2]": "d"}),
         ({True: "a"}, {"true": "a"}),
-        ([datetime.datetime(2020, 1, 2)], ["2020-01-02T00:00:00.000000"]),
+        ([datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC)], ["2020-01-02T00:00:00.000000"]),
         ({"d": datetime.date(2020, 1, 2)}, {"d": "2020-01-02"}),
         ([{3, 1, 2}], [[1, 2, 3]]),
         (iter([1, {2: 3}]), [1, {"2": 3}]),

@@ -34,7 +34,8 @@ def test_more_of_them_go_to_pages_of_neighbours():
 
 def test_a_page_is_no_larger_than_it_may_be():
     lines = "".join(
-        f"    t{n}: {{action: std.noop, publish: {{v: <% 'y' * 20000 + '{n}' %>}}, on-success: t{n + 1}}}\n" for n in range(12)
+        f"    t{n}: {{action: std.noop, publish: {{v: <% 'y' * 20000 + '{n}' %>}}, on-success: t{n + 1}}}\n"
+        for n in range(12)
     )
     execution = run(f"w:\n  tasks:\n{lines}    t12: {{action: std.async_noop}}\n")
     assert len(pages(execution)) > 3
@@ -90,7 +91,9 @@ def test_many_middling_members_leave_together():
 
 
 def test_a_middling_input_of_a_waiting_action_has_a_record_of_its_own():
-    execution = run("w: {input: [x], tasks: {a: {action: std.echo, input: {output: <% $.x %>, delay: 1}}}}", {"x": list(range(300))})
+    execution = run(
+        "w: {input: [x], tasks: {a: {action: std.echo, input: {output: <% $.x %>, delay: 1}}}}", {"x": list(range(300))}
+    )
     assert isinstance(execution.header.input, ValueRef)
     assert isinstance(execution.actions("a")[0].input, ValueRef)
     assert execution.input_of("a") == {"output": list(range(300)), "delay": 1}

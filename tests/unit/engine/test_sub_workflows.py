@@ -298,7 +298,11 @@ def test_an_action_of_a_workflow_that_ended_is_paused_alone():
 
 def test_words_about_actions_that_do_not_exist_change_nothing():
     execution = run("w: {tasks: {t: {action: std.async_noop}}}")
-    for event in (ActionUpdated(9, 0, State.PAUSED), ActionUpdated(1, 9, State.PAUSED), ActionUpdated(1, 0, State.RUNNING)):
+    for event in (
+        ActionUpdated(9, 0, State.PAUSED),
+        ActionUpdated(1, 9, State.PAUSED),
+        ActionUpdated(1, 0, State.RUNNING),
+    ):
         assert not execution.changes(event)
     for late in (ActionCompleted(9, 0, Result()), ActionCompleted(1, 9, Result()), Revived(1, 9)):
         assert not execution.changes(late)

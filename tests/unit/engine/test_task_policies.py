@@ -71,7 +71,9 @@ def test_retries_do_not_wait_after_again():
 # -- fail-on
 
 
-@pytest.mark.parametrize(("value", "state"), [("1", "ERROR"), ("'false'", "ERROR"), ("0", "SUCCESS"), ("[]", "SUCCESS")])
+@pytest.mark.parametrize(
+    ("value", "state"), [("1", "ERROR"), ("'false'", "ERROR"), ("0", "SUCCESS"), ("[]", "SUCCESS")]
+)
 def test_fail_on_fails_a_success_when_its_value_is_true(value, state):
     execution = run(f"w: {{vars: {{v: {value}}}, tasks: {{t: {{action: std.noop, fail-on: <% $.v %>}}}}}}")
     assert execution.states == {"t": state}
@@ -147,7 +149,9 @@ def test_a_cancelled_task_is_not_retried():
 
 
 def test_each_attempt_is_a_new_action_of_the_same_task_and_only_the_last_counts():
-    execution = run("w: {tasks: {t: {action: std.async_noop, retry: {count: 2, delay: 3}, publish: {r: <% task().result %>}}}}")
+    execution = run(
+        "w: {tasks: {t: {action: std.async_noop, retry: {count: 2, delay: 3}, publish: {r: <% task().result %>}}}}"
+    )
     execution.fail("t")
     assert execution.states == {"t": "DELAYED"}
     assert execution.task("t").state_info == "Delayed by 'retry' policy [delay=3]"

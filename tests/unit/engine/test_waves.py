@@ -42,7 +42,9 @@ def test_a_fork_of_500_real_actions_releases_each_once():
 def test_a_fork_of_actions_with_large_inputs_keeps_to_the_bound():
     text = fork(120, "heavy")
     cloud = Cloud(text, actions="heavy: {base: std.async_noop}\n")
-    cloud.library.add_actions("heavy: {base: std.echo, base-input: {output: <% 'y' * 900 %>, delay: 1}, input: [{x: '" + "z" * 600 + "'}]}")
+    cloud.library.add_actions(
+        "heavy: {base: std.echo, base-input: {output: <% 'y' * 900 %>, delay: 1}, input: [{x: '" + "z" * 600 + "'}]}"
+    )
     execution = cloud.start()
     assert execution.released("b119") == 1
     assert max(records_per_transition(execution)) <= TURN_RECORDS_MAX
@@ -61,7 +63,9 @@ def test_500_pure_items_are_done_in_waves(concurrency):
 
 
 def test_500_real_items_are_released_once_each_and_their_lists_kept_between_waves():
-    execution = run("w: {tasks: {t: {with-items: i in <% range(500) %>, action: std.async_noop, publish: {n: <% task().result.len() %>}}}}")
+    execution = run(
+        "w: {tasks: {t: {with-items: i in <% range(500) %>, action: std.async_noop, publish: {n: <% task().result.len() %>}}}}"
+    )
     released = [effect.number for _, effect in execution.cloud.released]
     assert sorted(released) == list(range(500))
     assert execution.task("t").item_values is None

@@ -96,7 +96,9 @@ w:
 
 
 def test_an_input_of_the_workflow_does_not_win_over_the_item():
-    execution = run("w: {input: [i], tasks: {t: {with-items: 'i in [1, 2]', action: std.echo output=<% $.i %>}}}", {"i": 9})
+    execution = run(
+        "w: {input: [i], tasks: {t: {with-items: 'i in [1, 2]', action: std.echo output=<% $.i %>}}}", {"i": 9}
+    )
     assert execution.results_of("t") == [1, 2]
 
 
@@ -148,7 +150,9 @@ def test_failures_up_to_a_percentage_are_tolerated():
 
 
 @pytest.mark.parametrize(
-    "action", ["std.nope", "<% $.nope.x %>", "std.noop\n      target: <% $.nope.x %>"], ids=["unknown", "name", "target"]
+    "action",
+    ["std.nope", "<% $.nope.x %>", "std.noop\n      target: <% $.nope.x %>"],
+    ids=["unknown", "name", "target"],
 )
 def test_a_wrong_name_or_target_is_an_ordinary_error(action):
     execution = run(items("[1, 2]", action=action))

@@ -1,9 +1,9 @@
-"""Several processes at once, yet repeatable: a seed decides who goes on at every call to the world, and who dies there."""
+"""Several processes at once, yet repeatable: a seed decides who goes on at each call to the world, and who dies."""
 
 from collections.abc import Callable
 from random import Random
 from threading import Condition, Thread
-from typing import Any
+from typing import Any, Protocol
 
 DEADLOCK_SEC = 60
 
@@ -12,7 +12,14 @@ class Crash(BaseException):
     """The process is gone; nothing in it notices."""
 
 
-class Baton:
+class Turns(Protocol):
+    """Says whose turn it is."""
+
+    def wait(self, number: int) -> None:
+        """Return when it is this runner's turn."""
+
+
+class Baton(Turns):
     """Lets one runner at a time go on, from one call of its ports to the next."""
 
     def __init__(self, random: Random) -> None:
@@ -34,7 +41,7 @@ class Baton:
                 work(runner)
             except Crash:
                 self.crashes += 1
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again where the runners were started
                 errors.append(error)
             finally:
                 with self._condition:
@@ -70,7 +77,7 @@ class Baton:
 class Runner:
     """One of them; ``calls_left`` is how many calls it makes before it dies."""
 
-    def __init__(self, number: int, baton: Baton, random: Random) -> None:
+    def __init__(self, number: int, baton: Turns, random: Random) -> None:
         self.number = number
         self._baton = baton
         self._random = random

@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -326,7 +328,7 @@ class CountingTable:
 
 # -- two doors at once, and crashes anywhere
 
-PATTERNS = {
+PATTERNS: dict[str, dict[str, Any]] = {
     "minutely": {"pattern": EVERY_MINUTE},
     "twice": {"pattern": EVERY_MINUTE, "remaining_executions": 2},
     "often": {"pattern": "* * * * * */20"},
@@ -397,10 +399,14 @@ class Chaos:
             if not process.executor.handle_batch([record], 120.0) and self.random.random() < 0.8:
                 self.stage.queue.delete(received)
 
+    def records_of(self, trigger) -> list[Any]:
+        """All revisions of a trigger."""
+        return [decode(item, self.stage.ports.payloads) for item in self.table.history[record_partition(trigger.id)]]
+
     def check(self, name, *, is_quiet):
         """Every due time that a trigger has left behind has its execution; nothing else has."""
         trigger = self.triggers[name]
-        records = [decode(item, self.stage.ports.payloads) for item in self.table.history[record_partition(trigger.id)]]
+        records = self.records_of(trigger)
         due = [record.next_execution_time for record in records]
         assert len(set(due)) == len(due), "a due time came twice"
         executions = self.stage.executions(name)
@@ -411,7 +417,7 @@ class Chaos:
         may_be = {id_for(trigger, moment): moment for moment in due}
         assert {id_for(trigger, moment) for moment in passed} <= set(started) <= set(may_be)
         assert all(created_at >= may_be[identifier] for identifier, created_at in started.items()), "fired early"
-        for before, after in zip(records, records[1:], strict=False):
+        for before, after in pairwise(records):
             expected = next_match(trigger.pattern, max(before.next_execution_time, after.updated_at))
             assert after.next_execution_time == expected
         if is_quiet:

@@ -12,7 +12,7 @@ from chalicelib.services.definition_rules import Placement
 from chalicelib.services.event_door import EventDefinition, event_definitions
 from chalicelib.services.triggers import EventChanges
 from chalicelib.wiring import Settings
-from tests.unit.services.baton import Crash, Runner
+from tests.unit.services.baton import Crash, Runner, Turns
 from tests.unit.services.trigger_stage import ADMIN, MINE, THEIRS, TriggerStage
 
 
@@ -175,10 +175,10 @@ def test_what_there_is_no_time_for_asks_for_the_event_again(stage):
     assert stage.executions() == []
 
 
-class Sole:
+class Sole(Turns):
     """A baton that nobody else wants."""
 
-    def wait(self, _number):
+    def wait(self, number):
         """At once."""
 
 
@@ -216,7 +216,11 @@ def test_definitions_say_what_a_workflow_is_told():
             {"event_types": ["compute.*"], "properties": {"all": True}},
             {
                 "event_types": "compute.instance.*",
-                "properties": {"id": "<% $.payload.id %>", "who": "{{ _.context.user_id }}", "of": "<% $.event_type %>"},
+                "properties": {
+                    "id": "<% $.payload.id %>",
+                    "who": "{{ _.context.user_id }}",
+                    "of": "<% $.event_type %>",
+                },
             },
         ]
     )

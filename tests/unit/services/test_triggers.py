@@ -178,7 +178,9 @@ def test_what_is_deleted_leaves_nothing_behind(stage):
 
 
 def contents(stage):
-    return {(partition, key) for partition, stored in stage.ports.definitions._partitions.items() for key in stored.keys}
+    return {
+        (partition, key) for partition, stored in stage.ports.definitions._partitions.items() for key in stored.keys
+    }
 
 
 def test_large_input_is_kept_beside_the_record(stage):
@@ -203,7 +205,9 @@ def test_a_trigger_in_a_format_from_the_future_is_not_guessed_at(stage, monkeypa
 def test_an_event_trigger_is_unique_by_what_it_waits_for(stage):
     workflow, other = stage.upload("a"), stage.upload("b")
     stage.waiting_for(workflow.id)
-    with pytest.raises(DuplicateEntryException, match=r"Duplicate entry for EventTrigger \['exchange', 'topic', 'event'"):
+    with pytest.raises(
+        DuplicateEntryException, match=r"Duplicate entry for EventTrigger \['exchange', 'topic', 'event'"
+    ):
         stage.waiting_for(workflow.id)
     stage.waiting_for(workflow.id, event="f")
     stage.waiting_for(other.id)
