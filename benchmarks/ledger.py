@@ -34,5 +34,7 @@ def row(workload: Workload) -> str:
 
 def table() -> str:
     """The whole ledger as text."""
-    head = f"{'per task (measured / budget)':<42}{'write units':>15}{'read units':>16}{'messages':>16}{'$ / million':>10}"
+    head = (
+        f"{'per task (measured / budget)':<42}{'write units':>15}{'read units':>16}{'messages':>16}{'$ / million':>10}"
+    )
     return "\n".join([head, *map(row, WORKLOADS)])

@@ -1,7 +1,7 @@
 """The shape of growth: work per task must not depend on how many there are.
 
-Counts are exact. Times are ratios within one run: the last tasks of a long chain against the first ones, a large number of items or rounds
-against a small one.
+Counts are exact. Times are ratios within one run: the last tasks of a long chain against the first ones, a large number
+of items or rounds against a small one.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def chain_evenness(length: int = 1000, sample: int = 100) -> float:
 
 
 def context_bytes(tasks: int = 30, total_bytes: int = 4 * 1024 * 1024) -> float:
-    """Bytes written in all for a context of this size handed through publishing tasks, against that size (uncompressed)."""
+    """Bytes written in all for a context of this size handed through publishing tasks, against that size."""
     world = World()
     world.upload(large_context(tasks, total_bytes // tasks))
     before = world.meter.counts()

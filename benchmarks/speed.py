@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import requests
 
@@ -33,7 +34,7 @@ class Service:
         self._url = url.rstrip("/")
         self._local = threading.local()
 
-    def call(self, method: str, path: str, **options: object) -> requests.Response:
+    def call(self, method: str, path: str, **options: Any) -> requests.Response:
         """One request. Raises requests.HTTPError for an error status."""
         session = getattr(self._local, "session", None)
         if session is None:
@@ -148,7 +149,7 @@ def table(against: str | None, *, storage: str, rounds: int) -> str:
         services = {"ours": Service(url)} | ({"other": Service(against)} if against else {})
         lines = [f"{'seconds, median of ' + str(rounds):<46}" + "".join(f"{name:>10}" for name in services)]
         for title, run in _rows(target):
-            medians = {name: [] for name in services}  # type: dict[str, list[float]]
+            medians: dict[str, list[float]] = {name: [] for name in services}
             for _ in range(rounds):
                 for name, service in services.items():
                     medians[name].append(run(service))

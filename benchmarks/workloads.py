@@ -1,7 +1,7 @@
 """The workloads whose cost is budgeted, run on metered ports in memory: exact counts, no time in them.
 
-Messages are handled one at a time, by an executor that is warm (it has the definitions) but has not seen the execution before, as if each message
-met another Lambda: the dearest way in which a busy service works.
+Messages are handled one at a time, by an executor that is warm (it has the definitions) but has not seen the execution
+before, as if each message met another Lambda: the dearest way in which a busy service works.
 """
 
 from __future__ import annotations

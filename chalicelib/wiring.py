@@ -164,21 +164,9 @@ def assemble(
         options=options,
         users=TriggersAndMembers(trigger_store, member_store),
     )
-    store = ExecutionStore(ports.executions, ports.payloads)
-    turns = Turns(
-        store,
-        definitions,
-        registry,
-        ports.clock,
-        TurnSettings(options, settings.field_bytes_max, settings.alarm_interval_sec),
-        pause=getattr(ports.clock, "pause", time.sleep),
-        observe=observe,
-    )
-    engine = EngineService(
-        turns, Dispatcher(turns, ports.queue, ports.clock, settings.targets), definitions, ports.clock, ports.entropy
-    )
+    engine = _engine(settings, ports, definitions, registry, observe=observe)
     egress = EgressPolicy(denied_networks=()) if settings.egress_local else EgressPolicy()
-    action_settings = ExecutorSettings(egress, AwsSettings(settings.region, settings.endpoint_url))
+    for_actions = ExecutorSettings(egress, AwsSettings(settings.region, settings.endpoint_url))
     action_runs = ActionRuns(
         ports.executions,
         definitions,
@@ -187,31 +175,56 @@ def assemble(
         ports.clock,
         ports.entropy,
         egress=egress,
-        aws=action_settings.aws,
+        aws=for_actions.aws,
         expressions=options,
     )
     cron = CronFiring(trigger_store, engine, ports.queue, ports.clock)
-    executor = Executor(engine, registry, action_runs, ports.queue, ports.clock, action_settings, cron)
     return Container(
         settings=settings,
         ports=ports,
         registry=registry,
         definitions=definitions,
-        executions=store,
+        executions=engine.turns.store,
         engine=engine,
         action_runs=action_runs,
-        executor=executor,
-        clock_door=ClockDoor(store, ports.queue, ports.clock, cron),
-        event_door=EventDoor(
-            trigger_store,
-            engine,
-            ports.clock,
-            definitions=settings.event_definitions,
-            default_project_id=PROJECT_WITHOUT_AUTHENTICATION if settings.auth == "none" else None,
-            options=options,
+        executor=Executor(
+            engine, registry, action_runs, ports.queue, clock=ports.clock, settings=for_actions, cron=cron
         ),
+        clock_door=ClockDoor(engine.turns.store, ports.queue, ports.clock, cron),
+        event_door=_event_door(settings, ports, trigger_store, engine, options),
         triggers=Triggers(trigger_store, definitions, ports.clock, ports.entropy, announce=cron.announce),
         members=Members(member_store, definitions, ports.clock, ports.entropy),
+    )
+
+
+def _engine(
+    settings: Settings, ports: Ports, definitions: Definitions, registry: Registry, *, observe: Observer
+) -> EngineService:
+    turns = Turns(
+        ExecutionStore(ports.executions, ports.payloads),
+        definitions,
+        registry,
+        ports.clock,
+        TurnSettings(
+            replace(Options(), languages=settings.languages), settings.field_bytes_max, settings.alarm_interval_sec
+        ),
+        pause=getattr(ports.clock, "pause", time.sleep),
+        observe=observe,
+    )
+    dispatcher = Dispatcher(turns, ports.queue, ports.clock, settings.targets)
+    return EngineService(turns, dispatcher, definitions, ports.clock, ports.entropy)
+
+
+def _event_door(
+    settings: Settings, ports: Ports, store: TriggerStore, engine: EngineService, options: Options
+) -> EventDoor:
+    return EventDoor(
+        store,
+        engine,
+        ports.clock,
+        definitions=settings.event_definitions,
+        default_project_id=PROJECT_WITHOUT_AUTHENTICATION if settings.auth == "none" else None,
+        options=options,
     )
 
 

@@ -1,7 +1,7 @@
 """What tests of the core start from: definitions as text, executions driven event by event, and their records as bytes.
 
-Every turn is decided twice: by a process that remembers what it saw, and by one that knows nothing but the stored bytes.
-Both must write the same. So what matters to a decision is in the stored form, or the first test that needs it fails.
+Every turn is decided twice: by a process that remembers what it saw, and by one that knows nothing but the stored
+bytes. Both must write the same. So what matters to a decision is stored, or the first test that needs it fails.
 """
 
 from __future__ import annotations

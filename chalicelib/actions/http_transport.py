@@ -72,8 +72,8 @@ class _GuardedConnection(HTTPConnection):
     def request(self, *args: Any, **options: Any) -> None:
         self._used_at = time.monotonic()
         super().request(*args, **options)
-        # A server that sends head and body apart waits for our acknowledgement between them: on a connection that is used
-        # again the kernel holds it back for 40 ms, unless it is asked each time not to.
+        # A server that sends head and body apart waits for our acknowledgement between them: on a connection that is
+        # used again the kernel holds it back for 40 ms, unless it is asked each time not to.
         if _QUICK_ACKNOWLEDGEMENT is not None and self.sock is not None:
             self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACKNOWLEDGEMENT, 1)
 

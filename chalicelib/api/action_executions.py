@@ -173,7 +173,7 @@ def result_for(state: State, output: JsonObject | None) -> Result:
     """The result that a request stands for."""
     match state:
         case State.SUCCESS:
-            return Result(data=output or {})
+            return Result(data=output)
         case State.ERROR:
             return Result(error=output or "Unknown error")
         case _:
@@ -185,7 +185,8 @@ def _requested(given: Attributes) -> tuple[State, JsonObject | None]:
     if state not in _REQUESTABLE:
         expected = ", ".join(_REQUESTABLE)
         raise InvalidResultException(f"Error. Expected one of {expected}, actual: {state}")
-    return State(state), given.object("output")
+    # Nothing at all is an empty result, and null is null.
+    return State(state), given.object("output") if given.is_given("output") else {}
 
 
 def _change_run(services: Services, run: ActionRun, state: State, output: JsonObject | None) -> ActionRun:

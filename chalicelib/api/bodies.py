@@ -38,7 +38,8 @@ class Attributes:
     def object(self, name: str) -> JsonObject | None:
         """A JSON object, or text that holds one; ``None`` when it is not given. Raises InputException."""
         value = self.values.get(name)
-        return None if value is None else to_object(name, value)
+        is_null = value is None or (isinstance(value, str) and value.strip() == "null")
+        return None if is_null else to_object(name, value)
 
     def boolean(self, name: str) -> bool | None:
         """A flag, or ``None`` when it is not given. Raises InputException."""

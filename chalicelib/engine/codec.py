@@ -185,8 +185,8 @@ _TASK: Final = _Table(
     r.TaskExecution,
     "ordinal=# name=n type=t state=s created_at=c state_info=I updated_at=u started_at=b finished_at=f "
     "in_context=x triggered_by=g published=P context=C processed=p next_tasks=N error_handled=h actions=A "
-    "next_number=m has_items=w item_values=V concurrency=k items=W stamp=z timers=T retry_no=r waited_before=B waited_after=F "
-    "result_after_wait=R results_dropped=d accepted_from=Z went_on=y out_context=X page=G",
+    "next_number=m has_items=w item_values=V concurrency=k items=W stamp=z timers=T retry_no=r waited_before=B "
+    "waited_after=F result_after_wait=R results_dropped=d accepted_from=Z went_on=y out_context=X page=G",
     type=(str, r.TaskType),
     state=_STATE,
     triggered_by=_TRIGGER,
@@ -234,8 +234,8 @@ _HEADER: Final = _Table(
     r.WorkflowExecution,
     "id=# project_id=p workflow_name=n workflow_id=w definition_hash=h state=s created_at=c updated_at=u public_id=q "
     "workflow_namespace=N workbook_name=k revision=v state_info=I description=D tags=t root_execution_id=r parent=P "
-    "depth=d input=i params=a output=o variables=V next_ordinal=O frontier=F tail=l fronts=g front_tasks=G seen=S fired=f "
-    "joins=J named=M ends=E failures=L cancellations=C unprocessed=U backlog=B timers=T stamp=z heard=e "
+    "depth=d input=i params=a output=o variables=V next_ordinal=O frontier=F tail=l fronts=g front_tasks=G seen=S "
+    "fired=f joins=J named=M ends=E failures=L cancellations=C unprocessed=U backlog=B timers=T stamp=z heard=e "
     "wake_at=W reverse_target=R",
     state=_STATE,
     tags=_TUPLE,

@@ -84,16 +84,18 @@ def join_verdict(engine: Engine, draft: Draft, name: str) -> JoinVerdict:
     inbound = plan.graph.inbound(name)
     needed = plan.graph.join_cardinality(name)
     running_names = _names_in_frontier(draft)
+    arrived = {arrival.edge for arrival in draft.joins[name].arrivals} if name in draft.joins else set()
     triggered = 0
     failed = []
     for source in inbound:
         if source in running_names:
             continue
         if draft.seen & plan.task_bit[source]:
-            if draft.fired & plan.edge_bit[source, name]:
-                triggered += 1
-            else:
+            if not draft.fired & plan.edge_bit[source, name]:
                 failed.append(source)
+            elif plan.edge_number(source, name) in arrived:
+                # One that is still under way, as behind a pause, is waited for: it would make the join run again.
+                triggered += 1
         elif not _is_reachable(engine, draft, source, running_names):
             failed.append(source)
     if triggered >= needed:

@@ -66,9 +66,11 @@ def resume(engine: Engine, draft: Draft, env: JsonObject | None) -> None:
     draft.unprocessed = ()
     # A pause command found among what follows is what has just been resumed from.
     commands = [c for c in commands if not (isinstance(c, SetWorkflowState) and c.state is State.PAUSED)]
-    wake(draft)
+    _wake_tasks(draft)
     _set_timers_again(draft)
     draft.then(Dispatch(tuple(commands)))
+    # After the arrivals that waited for this: a join that ran before one of them would run again.
+    _refresh_waiting(draft)
     draft.then(CheckWorkflow())
     workflow.tell_parent_state(draft)
 
@@ -78,18 +80,37 @@ def wake(draft: Draft) -> None:
 
     Tasks not started yet or stopped by pause-before, joins that became ready, items, pure actions. Raises MissingData.
     """
-    for task in list(draft.frontier.values()):
+    _wake_tasks(draft)
+    _refresh_waiting(draft)
+
+
+def _wake_tasks(draft: Draft) -> None:
+    for waiting in list(draft.frontier.values()):
+        task = _unpaused(draft, waiting)
         if task.state is State.IDLE and task.started_at is not None:
             # Stopped by pause-before; a workflow that has ended does not come back to it.
             if not draft.is_completed:
                 draft.then(ContinueTask(task.ordinal))
         elif task.state is State.IDLE or (task.items is not None and task.state is State.RUNNING):
             draft.starts.append(task.ordinal)
-        elif task.state is State.WAITING:
-            draft.then(RefreshJoins(task.name))
         for action in unfinished_actions(draft, task):
             if action.is_pure:
                 draft.emit(RunAction(task.ordinal, action.number, is_pure=True))
+
+
+def _unpaused(draft: Draft, task: TaskExecution) -> TaskExecution:
+    """A with-items task runs on when the sub-workflow that paused it has ended since, without having run on."""
+    if task.items is None or task.state is not State.PAUSED:
+        return task
+    if any(action.state is State.PAUSED for action in draft.actions(task)):
+        return task
+    return draft.put(task, state=State.RUNNING, state_info=None)
+
+
+def _refresh_waiting(draft: Draft) -> None:
+    for task in draft.frontier.values():
+        if task.state is State.WAITING:
+            draft.then(RefreshJoins(task.name))
 
 
 def _set_timers_again(draft: Draft) -> None:

@@ -322,12 +322,15 @@ class Definitions:
     def _changed(self, old: Definition, draft: Draft, placement: Placement) -> _Change:
         namespace = old.namespace if placement.namespace is None else placement.namespace
         new = replace(old, name=draft.name, namespace=namespace, scope=placement.scope, content=draft.content)
-        if new.kind is Kind.WORKFLOW and old.is_public and not new.is_public:
-            self.users.check_hide(old)
         return self._touched(old, new)
 
     def _touched(self, old: Definition, new: Definition) -> _Change:
-        """As in Mistral, a write that changes nothing does not change ``updated_at`` either."""
+        """As in Mistral, a write that changes nothing does not change ``updated_at`` either.
+
+        Raises what refuses to hide a workflow that others use.
+        """
+        if new.kind is Kind.WORKFLOW and old.is_public and not new.is_public:
+            self.users.check_hide(old)
         updated_at = old.updated_at if new == old else round(self._clock.now(), 3)
         return _Change(replace(new, revision=old.revision + 1, updated_at=updated_at), old)
 

@@ -16,15 +16,22 @@ from typing import assert_never
 from chalicelib.engine.creation import Birth, create
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.effects import Continue, Effect, RunAction, SetTimer, StartSubworkflow, Tell
-from chalicelib.engine.events import ActionCompleted, Continued, Event
-from chalicelib.engine.needs import MissingData
+from chalicelib.engine.events import (
+    ActionCompleted,
+    ActionUpdated,
+    Continued,
+    Event,
+    PauseRequested,
+    ResumeRequested,
+)
 from chalicelib.engine.records import ActionExecution, Parent, WorkflowExecution
 from chalicelib.engine.workflow import outcome_of
 from chalicelib.errors import ConflictException, MistralError, NotFoundException
 from chalicelib.limits import DELAYED_MESSAGE_MAX_SEC
 from chalicelib.services import messages
+from chalicelib.services.desks import Carrier, Outcome
 from chalicelib.services.ports import Clock, Message, Queue
-from chalicelib.services.turns import Carrier, Outcome, Turns
+from chalicelib.services.turns import Turns
 from chalicelib.vocabulary import Result, State
 
 
@@ -38,10 +45,11 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Something to be done with another execution, now or by message."""
+    """Something to be done with another execution, now or by message; ``subject``: see ``_subject``."""
 
     do: Callable[[Carrier | None], tuple[str, Outcome] | None]
     message: Message
+    subject: object = None
 
 
 class Dispatcher:
@@ -97,7 +105,7 @@ class Dispatcher:
                 case StartSubworkflow():
                     work.append(self._starting(execution_id, effect))
                 case Tell():
-                    work.append(self._telling(execution_id, effect.execution_id, effect.event))
+                    _append_word(work, self._telling(execution_id, effect.execution_id, effect.event))
                 case Continue():
                     work.append(self._telling(execution_id, execution_id, Continued()))
                 case _:
@@ -117,7 +125,7 @@ class Dispatcher:
                 # What one execution tells another may have become impossible meanwhile, such as pausing what has ended.
                 return None
 
-        return _Work(tell, messages.tell_message(execution_id, event, told_by=told_by))
+        return _Work(tell, messages.tell_message(execution_id, event, told_by=told_by), _subject(execution_id, event))
 
     # -- sub-workflows
 
@@ -128,7 +136,7 @@ class Dispatcher:
         )
 
     def start_child(self, parent_id: str, ordinal: int, number: int) -> tuple[str, Outcome] | None:
-        """Start the sub-workflow that stands for an action execution; if it exists and has ended, bring its result home."""
+        """Start the sub-workflow that stands for an action execution; if it has ended, bring its result home."""
         parent = self._turns.header(parent_id)
         action = self.action_of(parent, ordinal, number) if parent is not None else None
         if parent is None or action is None or action.execution_id is None or action.state.is_completed:
@@ -177,15 +185,9 @@ class Dispatcher:
         Raises MistralError where it cannot start, ConflictException if it exists.
         """
         loaded = Loaded()
-        unborn = _unborn(birth)
-        engine = self._turns.engine_for(unborn)
-        while True:
-            try:
-                draft = create(engine, birth, loaded)
-                break
-            except MissingData as missing:
-                self._turns.load(unborn, Draft(unborn, loaded), missing.needs)
-        return self._turns.begin(draft)
+        unborn = Draft(_unborn(birth), loaded)
+        engine = self._turns.engine_for(unborn.header)
+        return self._turns.begin(self._turns.answered(unborn, lambda: create(engine, birth, loaded)))
 
     def bring_home(self, child_id: str) -> tuple[str, Outcome] | None:
         """Hand the result of a completed sub-workflow to its parent again; nothing while it runs."""
@@ -193,18 +195,35 @@ class Dispatcher:
         if child is None or child.parent is None:
             return None
         draft = Draft(child, Loaded())
-        while True:
-            try:
-                result = outcome_of(draft)
-                break
-            except MissingData as missing:
-                self._turns.load(child, draft, missing.needs)
+        result = self._turns.answered(draft, lambda: outcome_of(draft))
         if result is None:
             return None
         parent = child.parent
         return parent.execution_id, self._turns.submit(
             parent.execution_id, ActionCompleted(parent.ordinal, parent.number, result, child.stamp)
         )
+
+
+def _subject(execution_id: str, event: Event) -> object:
+    """What a word about pausing and resuming is about: of two words about the same, only the later one counts."""
+    match event:
+        case PauseRequested() | ResumeRequested():
+            return execution_id
+        case ActionUpdated():
+            return execution_id, event.ordinal, event.number
+        case _:
+            return None
+
+
+def _append_word(work: deque[_Work], word: _Work) -> None:
+    """Queue a word in place of an earlier one about the same.
+
+    Otherwise a pause and a resumption that are under way at once would follow each other through a family for ever.
+    """
+    if word.subject is not None:
+        for earlier in [piece for piece in work if piece.subject == word.subject]:
+            work.remove(earlier)
+    work.append(word)
 
 
 def _unborn(birth: Birth) -> WorkflowExecution:

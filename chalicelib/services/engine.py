@@ -10,14 +10,14 @@ from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.effects import Effect, RunAction, StartSubworkflow, Tell
 from chalicelib.engine.events import ActionUpdated, ClaimExpired, Event, PauseRequested, Revived, StopRequested
 from chalicelib.engine.identity import execution_id_from, partition_of
-from chalicelib.engine.needs import MissingData
 from chalicelib.engine.reconcile import owed_effects
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.errors import ConflictException, DuplicateEntryException, NotFoundException
 from chalicelib.services.definitions import Definitions
+from chalicelib.services.desks import Carrier, Outcome
 from chalicelib.services.dispatcher import Carried, Dispatcher
 from chalicelib.services.ports import Clock, Entropy
-from chalicelib.services.turns import Carrier, Outcome, Turns
+from chalicelib.services.turns import Turns
 from chalicelib.vocabulary import JsonObject, State
 
 # How long an API request may go on taking other executions along before the rest goes by message.
@@ -54,7 +54,8 @@ class EngineService:
         """Start an execution and take its first turn.
 
         A chosen id that exists already gives the existing execution, and nothing is started.
-        Raises NotFoundException for an unknown workflow, InputException, EvaluationException, WorkflowException for what cannot be started.
+        Raises NotFoundException for an unknown workflow; InputException, EvaluationException and WorkflowException for
+        what cannot be started.
         """
         chosen = request.execution_id
         execution_id = partition_of(chosen) if chosen else execution_id_from(self._entropy.token())
@@ -121,19 +122,15 @@ class EngineService:
         self.dispatcher.carry_out(execution_id, outcome, until=until)
         header = self.turns.header(execution_id)
         if header is None or (header.state.is_completed and not header.frontier):
-            return self._remind_parent(execution_id, header, until)
+            self._remind_parent(execution_id, header, until)
+            return None
         self._follow_parent(header, until)
         effects = self._owed(header)
         return self.dispatcher.carry_out(execution_id, Outcome(header, tuple(effects)), until=until, carrier=carrier)
 
     def _owed(self, header: WorkflowExecution) -> list[Effect]:
         draft = Draft(header, Loaded())
-        while True:
-            try:
-                owed = owed_effects(draft)
-                break
-            except MissingData as missing:
-                self.turns.load(header, draft, missing.needs)
+        owed = self.turns.answered(draft, lambda: owed_effects(draft))
         effects: list[Effect] = []
         for effect in owed:
             if isinstance(effect, RunAction):
@@ -160,10 +157,6 @@ class EngineService:
             return []
         return [Tell(draft.header.id, ActionUpdated(effect.ordinal, effect.number, child.state, child.stamp))]
 
-    def _is_running(self, child_id: str) -> bool:
-        child = self.turns.header(child_id)
-        return child is not None and not child.state.is_completed
-
     def _remind_parent(self, execution_id: str, header: WorkflowExecution | None, until: float) -> None:
         if header is not None and header.parent is not None:
             told = self.dispatcher.bring_home(execution_id)
@@ -171,7 +164,7 @@ class EngineService:
                 self.dispatcher.carry_out(told[0], told[1], until=until)
 
     def _follow_parent(self, header: WorkflowExecution, until: float) -> None:
-        """A sub-workflow looks whether its parent was cancelled, paused or left behind by a rerun without its noticing."""
+        """A sub-workflow looks whether its parent was cancelled, paused or left behind by a rerun unnoticed."""
         if header.parent is None:
             return
         parent = self.turns.header(header.parent.execution_id)
@@ -194,8 +187,11 @@ class EngineService:
         """Whether a parent holds a result of a child that runs: then the child was rerun since."""
         assert child.parent is not None
         action = self.dispatcher.action_of(parent, child.parent.ordinal, child.parent.number)
+        if action is None or not action.state.is_completed:
+            return False
         # The child is read after its parent: its first end may have come between the two readings.
-        return action is not None and action.state.is_completed and self._is_running(child.id)
+        present = self.turns.header(child.id)
+        return present is not None and not present.state.is_completed
 
 
 def _has_paused_task(header: WorkflowExecution) -> bool:

@@ -198,7 +198,7 @@ class ExecutionStore:
         raise ConflictException(f"Execution {execution_id} changes too fast to be read; try again.")
 
     def glimpse(self, execution_id: str, ordinal: int) -> WorkflowExecution | None:
-        """The header as it is now, of a wide frontier with at least the page on which this task is, if it is unfinished."""
+        """The header as it is now; of a wide frontier, at least the page on which this task is, if it is unfinished."""
         item = self.table.get(execution_id, [HEADER_KEY]).get(HEADER_KEY)
         if item is None:
             return None
@@ -212,7 +212,7 @@ class ExecutionStore:
         return replace(header, frontier=frontier) if ordinal in frontier else self.header(execution_id)
 
     def headers(self, execution_ids: Iterable[str]) -> dict[str, WorkflowExecution]:
-        """The headers of many executions, as they were a moment ago; of a wide frontier, only what stands in the header."""
+        """The headers of many executions, as they were a moment ago; of a wide frontier, what stands in the header."""
         found = self.table.get_many([(execution_id, HEADER_KEY) for execution_id in execution_ids])
         return {partition: codec.unpack_header(self._body_out(item)) for (partition, _), item in found.items()}
 

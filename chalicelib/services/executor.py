@@ -27,6 +27,7 @@ from chalicelib.services.action_runs import ActionRuns
 from chalicelib.services.cron_firing import CronFiring
 from chalicelib.services.dispatcher import Carried
 from chalicelib.services.engine import EngineService
+from chalicelib.services.parking import parking_key
 from chalicelib.services.ports import Clock, Item, Put, Queue
 from chalicelib.vocabulary import JsonObject, Result, State
 
@@ -64,7 +65,7 @@ class Thread:
         return Claim(self.claimer, round(self.deadline, 3))
 
 
-class LeaveMessage(Exception):  # noqa: N818 - not an error: the message stays in the queue for a while
+class LeaveMessage(Exception):
     """Someone else may still be at this work; look again when the message comes back."""
 
 
@@ -77,6 +78,7 @@ class Executor:
         registry: Registry,
         action_runs: ActionRuns,
         queue: Queue,
+        *,
         clock: Clock,
         settings: ExecutorSettings,
         cron: CronFiring | None = None,
@@ -110,7 +112,7 @@ class Executor:
         except NotFoundException:
             # The execution was deleted: there is nothing left to do for it.
             return True
-        except Exception:
+        except Exception:  # noqa: BLE001 - a door: one message that fails does not take its neighbours along
             _LOG.exception("message failed", extra={"mistral": {"info": message_id}})
             return False
         return True
@@ -266,7 +268,7 @@ class Executor:
 
     def _has_result(self, header: WorkflowExecution, ordinal: int, action: ActionExecution) -> bool:
         """Whether the result is parked already: then a sweep takes it in, and the action is not run again."""
-        key = f"parked#{ordinal:05x}#{action.number:05x}"
+        key = parking_key(ordinal, action.number)
         if not self._store.table.get(header.id, [key]):
             return False
         self._engine.turns.sweep(header.id)

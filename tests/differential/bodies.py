@@ -89,6 +89,7 @@ def broken(site: Site) -> Body:
             {"action": "std.echo"},
             {"action": "std.echo", "input": {"output": 1, "unexpected": 2}},
             {"action": "<% no_such_function() %>"},
+            {"action": "std.<% 'echo' %>"},
             {"action": "std.noop", "with-items": f"i in {bad}"},
             {"action": "std.echo output=<% $.i %>", "with-items": ["i in [1, 2]", "j in [1, 2, 3]"]},
             {"action": "std.echo output=<% $.i %>", "with-items": "i in <% 5 %>"},
@@ -113,19 +114,27 @@ def _echo(site: Site) -> Body:
         return {"action": f"std.echo output={inline}"}
     body: Body = {"action": "std.echo", "input": {"output": value(draw, site.known)[0]}}
     if draw.chance(0.08):
-        body = {"action": draw.pick(["<% 'std.echo' %>", "{{ 'std.echo' }}", "std.<% 'echo' %>"]), "input": body["input"]}
+        body = {
+            "action": draw.pick(["<% 'std.echo' %>", "{{ 'std.echo' }}", "<% concat('std.', 'echo') %>"]),
+            "input": body["input"],
+        }
     elif draw.chance(0.06):
         body["input"] = draw.pick(["<% dict(output => 1) %>", "{{ {'output': 2} }}", "<% {output => $.get(absent)} %>"])
     return body
 
 
 def _nothing(site: Site) -> Body:
-    return site.draw.pick([{"action": "std.noop"}, {"description": "does nothing"}, {"action": "std.noop", "tags": ["a"]}])
+    return site.draw.pick(
+        [{"action": "std.noop"}, {"description": "does nothing"}, {"action": "std.noop", "tags": ["a"]}]
+    )
 
 
 def _test_dict(site: Site) -> Body:
     size = site.draw.pick([0, 2, 3])
-    return {"action": "std.test_dict", "input": {"size": size, "key_prefix": "k", "val": value(site.draw, site.known)[0]}}
+    return {
+        "action": "std.test_dict",
+        "input": {"size": size, "key_prefix": "k", "val": value(site.draw, site.known)[0]},
+    }
 
 
 def _sleep(site: Site) -> Body:
@@ -146,7 +155,15 @@ def _answered(site: Site) -> Body:
 def _item_source(site: Site) -> tuple[str, str]:
     """What follows ``in``, and an expression over the item ``i``."""
     lists = [name for name, kind in site.known.items() if kind == "list"]
-    sources = ["[1, 2, 3]", '["a", "b"]', "<% [1, 2] %>", "<% range(0, 3) %>", "{{ [4, 5] }}", "<% [] %>", '[{"x": 1}, null]']
+    sources = [
+        "[1, 2, 3]",
+        '["a", "b"]',
+        "<% [1, 2] %>",
+        "<% range(0, 3) %>",
+        "{{ [4, 5] }}",
+        "<% [] %>",
+        '[{"x": 1}, null]',
+    ]
     sources += ["<% dict(p => 1) %>", "<% 'ab' %>", '["<% 1 + 1 %>", 5]', "<% [[1, 2], [3]] %>"]
     sources += [f"<% $.{name} %>" for name in lists] + [f"{{{{ _.{name} }}}}" for name in lists]
     return site.draw.pick(sources), site.draw.pick(["<% $.i %>", "{{ _.i }}", "item <% $.i %>", "<% [$.i] %>"])
@@ -204,7 +221,11 @@ def _reverse_child(site: Site) -> Body:
 
 def _child_items(site: Site) -> Body:
     source = site.draw.pick(["[1, 2]", "<% range(0, 2) %>", "<% [] %>", "<% [2] %>"])
-    body: Body = {"workflow": site.draw.pick(site.library.children), "with-items": f"i in {source}", "input": {"i": "<% $.i %>"}}
+    body: Body = {
+        "workflow": site.draw.pick(site.library.children),
+        "with-items": f"i in {source}",
+        "input": {"i": "<% $.i %>"},
+    }
     if site.draw.chance(0.4):
         body["concurrency"] = 1
     return body
@@ -218,7 +239,10 @@ def _fail(site: Site) -> Body:
 
 def _fail_on(site: Site) -> Body:
     body = _echo(site) if site.draw.chance(0.7) else _items(site)
-    return {**body, "fail-on": site.draw.pick([True, guard(site.draw, holds=True), "<% task().result = task().result %>"])}
+    return {
+        **body,
+        "fail-on": site.draw.pick([True, guard(site.draw, holds=True), "<% task().result = task().result %>"]),
+    }
 
 
 def _failing_items(site: Site) -> Body:
@@ -230,13 +254,20 @@ def _failing_items(site: Site) -> Body:
             "input": {"size": "<% $.i %>"},
         }
     if way == "adhoc" and site.library.failing:
-        return {"action": site.draw.pick(site.library.failing), "with-items": "i in [1, 2]", "input": {"text": "<% $.i %>"}}
+        return {
+            "action": site.draw.pick(site.library.failing),
+            "with-items": "i in [1, 2]",
+            "input": {"text": "<% $.i %>"},
+        }
     body = {"action": "std.fail", "with-items": "i in [1, 2]", "input": {"error_data": "<% $.i %>"}}
     return {**body, "concurrency": 1} if site.draw.chance(0.3) else body
 
 
 def _refused_answer(site: Site) -> Body:
-    answer: dict[str, Any] = {"state": "ERROR", "output": site.draw.pick([{"why": "no"}, {"why": ["not", 1]}, {}, None])}
+    answer: dict[str, Any] = {
+        "state": "ERROR",
+        "output": site.draw.pick([{"why": "no"}, {"why": ["not", 1]}, {}, None]),
+    }
     if site.draw.chance(0.25):
         del answer["output"]
     site.answers[site.name] = [answer]
@@ -257,7 +288,10 @@ def _ad_hoc_failure(site: Site) -> Body:
 
 
 def _failing_child(site: Site) -> Body:
-    return {"workflow": _called(site, site.draw.pick(site.library.failing_children)), "input": {"i": site.draw.number(0, 5)}}
+    return {
+        "workflow": _called(site, site.draw.pick(site.library.failing_children)),
+        "input": {"i": site.draw.number(0, 5)},
+    }
 
 
 def _choosy_items(site: Site) -> Body:

@@ -45,7 +45,6 @@ _STR = (
     "<% json_dump($.{list}) %>",
     "<% yaml_dump($.{int}) %>",
     "<% $.{str}.trim() %>",
-    "<% execution().name.len() > 0 and true %>",
     "text <% $.{int} %> and <% $.{str} %>",
     "it is <% $.{bool} %>, <% null %>, <% $.{list} %>",
     "d=<% $.{dict} %>",
@@ -88,7 +87,7 @@ _DICT = (
     "<% $.{dict}.set(b, 1) %>",
     "<% $.{dict} + {{b => 3}} %>",
     "<% $.{dict}.mergeWith({{a => 5}}) %>",
-    "<% json_parse('{{\"a\": 1, \"b\": null}}') %>",
+    '<% json_parse(\'{{"a": 1, "b": null}}\') %>',
     "<% dict([[a, 1], [b, 2]]) %>",
     "<% $.{dict}.delete(zz) %>",
     "{{{{ _.{dict} }}}}",
@@ -218,7 +217,9 @@ def _filled(draw: Draw, template: str, known: Known) -> str:
     for kind, name in names.items():
         marker = dot + "{" + kind + "}"
         if marker in text and not name:
-            text = text.replace(marker, (_JINJA_CONSTANTS if jinja else _CONSTANTS)[kind].replace("{", "{{").replace("}", "}}"))
+            text = text.replace(
+                marker, (_JINJA_CONSTANTS if jinja else _CONSTANTS)[kind].replace("{", "{{").replace("}", "}}")
+            )
     return text.format(**names)
 
 
@@ -230,7 +231,8 @@ def expression(draw: Draw, known: Known, kind: str | None = None) -> tuple[str, 
 
 def value(draw: Draw, known: Known, *, depth: int = 0) -> tuple[Any, str]:
     """A literal, an expression, or a structure of both; and its type."""
-    way = draw.weighted({"literal": 2, "expression": 6, "dict": 1 if depth < 2 else 0, "list": 1 if depth < 2 else 0})
+    nested = 1 if depth == 0 else 0.3 if depth == 1 else 0
+    way = draw.weighted({"literal": 3, "expression": 6, "dict": nested, "list": nested})
     if way == "literal":
         return draw.pick(LITERALS)
     if way == "expression":

@@ -46,7 +46,8 @@ def make_case(seed: int, *, quick: bool = False) -> Case:
 
 
 def _file(case: Case, book: str | None, name: str, body: dict[str, Any], made: library.Made) -> None:
-    """Put the definitions into a workbook, or each kind into its document."""
+    """Put the definitions into a workbook, or each kind into its document; only what is called."""
+    library.prune(made, as_yaml(body))
     workflows = {**made.workflows, name: body}
     if book:
         document: dict[str, Any] = {"version": "2.0", "name": book, "workflows": workflows}
@@ -144,7 +145,10 @@ def _outputs(draw: Draw, body: dict[str, Any], graph: Graph, maker: TaskMaker) -
             output["bad"] = broken_expression(draw)
         body["output"] = output
     if draw.chance(0.25):
-        body["output-on-error"] = {"why": value(draw, {})[0], "known": draw.pick(["<% $.get(in_int) %>", "<% $.get(v_t1) %>", 1])}
+        body["output-on-error"] = {
+            "why": value(draw, {})[0],
+            "known": draw.pick(["<% $.get(in_int) %>", "<% $.get(v_t1) %>", 1]),
+        }
         if draw.chance(0.08):
             body["output-on-error"]["bad"] = broken_expression(draw)
 
@@ -152,7 +156,11 @@ def _outputs(draw: Draw, body: dict[str, Any], graph: Graph, maker: TaskMaker) -
 def _environment(draw: Draw, case: Case, params: dict[str, Any], prefix: str) -> None:
     if not draw.chance(0.25):
         return
-    env: dict[str, Any] = {"e_int": 5, "e_str": "text", "e_expr": draw.pick(["<% 1 + 1 %>", "<% env().e_int %>", "{{ 3 }}"])}
+    env: dict[str, Any] = {
+        "e_int": 5,
+        "e_str": "text",
+        "e_expr": draw.pick(["<% 1 + 1 %>", "<% env().e_int %>", "{{ 3 }}"]),
+    }
     if draw.chance(0.4):
         env["__actions"] = {"std.echo": {"output": "<% env().e_str %>"}, "std.noop": {}}
     if draw.chance(0.25):

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.differential.bodies import Library
 from tests.differential.cases import Case
-from tests.differential.draw import Draw
+from tests.differential.draw import Draw, as_yaml
 from tests.differential.expressions import FAILING, value
 
 _CHILD_KNOWN = {"i": "int"}
@@ -33,14 +33,29 @@ def make(draw: Draw, prefix: str, *, patient: bool) -> Made:
     return made
 
 
+def prune(made: Made, text: str) -> None:
+    """Leave out what the text does not mention, nor anything that it mentions; a name may be put together of parts."""
+    everything = {**made.actions, **made.workflows}
+    wanted: set[str] = set()
+    while found := {name for name in everything if name not in wanted and name[3:] in text}:
+        wanted |= found
+        text += as_yaml({name: everything[name] for name in found})
+    made.actions = {name: body for name, body in made.actions.items() if name in wanted}
+    made.workflows = {name: body for name, body in made.workflows.items() if name in wanted}
+
+
 def _actions(draw: Draw, made: Made, prefix: str, *, patient: bool) -> None:
     echo: dict[str, Any] = {
         "base": "std.echo",
-        "base-input": {"output": draw.pick(["<% $.text %> <% $.mark %>", "<% [$.text, $.mark] %>", {"deep": "{{ _.text }}"}])},
+        "base-input": {
+            "output": draw.pick(["<% $.text %> <% $.mark %>", "<% [$.text, $.mark] %>", {"deep": "{{ _.text }}"}])
+        },
         "input": ["text", {"mark": draw.pick(["m", None, 1, ""])}],
     }
     if draw.chance(0.4):
-        echo["output"] = draw.pick(["<% $ %>", {"was": "<% $ %>"}, "it was <% $ %>", ["<% $ %>", 1], "{{ _ }}", "fixed"])
+        echo["output"] = draw.pick(
+            ["<% $ %>", {"was": "<% $ %>"}, "it was <% $ %>", ["<% $ %>", 1], "{{ _ }}", "fixed"]
+        )
     made.actions[f"{prefix}say"] = echo
     made.names.echoing.append(f"{prefix}say")
     if draw.chance(0.4):
@@ -88,7 +103,10 @@ def _children(draw: Draw, made: Made, prefix: str, *, patient: bool) -> None:
         made.workflows[choosy] = {
             "input": ["i"],
             "output": {"i": "<% $.i %>"},
-            "tasks": {"s1": {"on-success": [{"fail msg='<% $.i %> is too much'": "<% $.i >= 3 %>"}, "s2"]}, "s2": {"action": "std.noop"}},
+            "tasks": {
+                "s1": {"on-success": [{"fail msg='<% $.i %> is too much'": "<% $.i >= 3 %>"}, "s2"]},
+                "s2": {"action": "std.noop"},
+            },
         }
         made.names.choosy_children.append(choosy)
     if draw.chance(0.3):
@@ -97,15 +115,25 @@ def _children(draw: Draw, made: Made, prefix: str, *, patient: bool) -> None:
 
 
 def _child(draw: Draw, made: Made, *, patient: bool) -> dict[str, Any]:
-    first: dict[str, Any] = {"action": "std.echo output=<% $.i %>", "publish": {"x": "<% task().result %>", "y": value(draw, _CHILD_KNOWN)[0]}}
+    first: dict[str, Any] = {
+        "action": "std.echo output=<% $.i %>",
+        "publish": {"x": "<% task().result %>", "y": value(draw, _CHILD_KNOWN)[0]},
+    }
     tasks: dict[str, Any] = {"s1": first}
     if draw.chance(0.6):
-        first[draw.pick(["on-success", "on-complete"])] = draw.pick(["s2", ["s2"], [{"s2": "<% $.x < 2 %>"}], {"next": "s2"}])
+        first[draw.pick(["on-success", "on-complete"])] = draw.pick(
+            ["s2", ["s2"], [{"s2": "<% $.x < 2 %>"}], {"next": "s2"}]
+        )
         tasks["s2"] = draw.pick(
             [
                 {"action": "std.noop", "publish": {"z": "<% env() %>"}},
                 {"action": "std.fail", "on-error": ["noop"]},
-                {"action": "std.echo", "with-items": "k in [1, 2]", "input": {"output": "<% $.k + $.i %>"}, "publish": {"z": "<% task().result %>"}},
+                {
+                    "action": "std.echo",
+                    "with-items": "k in [1, 2]",
+                    "input": {"output": "<% $.k + $.i %>"},
+                    "publish": {"z": "<% task().result %>"},
+                },
                 {"action": "std.echo output=1", "publish": {"z": "{{ execution().name|length > 0 }}"}},
             ]
         )
@@ -147,7 +175,10 @@ def _bad_child(draw: Draw) -> dict[str, Any]:
             {"action": "std.noop", "publish": {"x": draw.pick(FAILING)}},
         ]
     )
-    body: dict[str, Any] = {"input": ["i", {"s": 1}], "tasks": {"s1": {"publish": {"x": "<% $.i %>"}, "on-success": "s9"}, "s9": last}}
+    body: dict[str, Any] = {
+        "input": ["i", {"s": 1}],
+        "tasks": {"s1": {"publish": {"x": "<% $.i %>"}, "on-success": "s9"}, "s9": last},
+    }
     if draw.chance(0.4):
         body["output-on-error"] = {"x": "<% $.x %>", "failed": True}
     if draw.chance(0.3):
@@ -160,7 +191,10 @@ def _reverse(draw: Draw, *, failing: float = 0.0) -> dict[str, Any]:
     count = draw.number(3, 5)
     tasks: dict[str, Any] = {}
     for index in range(1, count + 1):
-        task: dict[str, Any] = {"action": f"std.echo output='{index}'", "publish": {f"p{index}": value(draw, _CHILD_KNOWN)[0]}}
+        task: dict[str, Any] = {
+            "action": f"std.echo output='{index}'",
+            "publish": {f"p{index}": value(draw, _CHILD_KNOWN)[0]},
+        }
         before = [f"r{number}" for number in range(1, index)]
         if before and draw.chance(0.8):
             chosen = [before[-1]] if draw.chance(0.6) else draw.pick([before, before[-2:]])
@@ -173,7 +207,12 @@ def _reverse(draw: Draw, *, failing: float = 0.0) -> dict[str, Any]:
             task |= {"with-items": "k in [1, 2]", "action": "std.echo output=<% $.k %>"}
         tasks[f"r{index}"] = task
     _serialise(tasks)
-    return {"type": "reverse", "input": ["i"], "tasks": tasks, "output": {"last": f"<% $.get(p{count}, none) %>", "i": "<% $.i %>"}}
+    return {
+        "type": "reverse",
+        "input": ["i"],
+        "tasks": tasks,
+        "output": {"last": f"<% $.get(p{count}, none) %>", "i": "<% $.i %>"},
+    }
 
 
 def _serialise(tasks: dict[str, Any]) -> None:

@@ -10,9 +10,25 @@ from tests.differential.cases import Case
 from tests.differential.draw import Draw, as_yaml
 
 _BAD_VALUES: dict[str, tuple[Any, ...]] = {
-    "on-success": ([], {}, "", 5, {"next": []}, {"publish": {"x": 1}}, ["a b"], "no_such_task", [{"noop": True}], {"noop": "<% true %>"}),
+    "on-success": (
+        [],
+        {},
+        "",
+        5,
+        {"next": []},
+        {"publish": {"x": 1}},
+        ["a b"],
+        "no_such_task",
+        [{"noop": True}],
+        {"noop": "<% true %>"},
+    ),
     "on-error": ("fail(msg='xy')", ["noop", "noop"], [{"noop": "text"}], {"other": 1}, ["<% $.x %>"]),
-    "on-complete": ([{"noop": "<% true %>", "fail": "<% false %>"}], None, "fail msg=abc", {"next": {"noop": "<% true %>"}}),
+    "on-complete": (
+        [{"noop": "<% true %>", "fail": "<% false %>"}],
+        None,
+        "fail msg=abc",
+        {"next": {"noop": "<% true %>"}},
+    ),
     "publish": ([], {}, "text", None, {"x": "<% $. %>"}, {"x": {"y": "<% $. %>"}}),
     "join": ("two", 0, 9, True, -1, "all"),
     "retry": ("count=1", {"count": 1}, {"count": "x", "delay": 0}, {"count": 1, "delay": 0, "more": 1}, 3),
@@ -39,8 +55,23 @@ _BAD_WORKFLOW_VALUES: dict[str, tuple[Any, ...]] = {
     "output": ("<% $ %>", [], {}, {"x": "<% $. %>"}, None),
     "output-on-error": ("x", {}, {"x": "<% $. %>"}),
     "vars": ([], {}, {"x": "{{ 1 +"}, "x"),
-    "task-defaults": ({"action": "std.noop"}, {"join": "all"}, {"publish": {"x": 1}}, {"on-error": "absent"}, {}, {"retry": 5}),
-    "tasks": ({}, [], None, {"t1": {}}, {"t1": None}, {"t1": {"on-success": "t1"}}, {"version": {"action": "std.noop"}}),
+    "task-defaults": (
+        {"action": "std.noop"},
+        {"join": "all"},
+        {"publish": {"x": 1}},
+        {"on-error": "absent"},
+        {},
+        {"retry": 5},
+    ),
+    "tasks": (
+        {},
+        [],
+        None,
+        {"t1": {}},
+        {"t1": None},
+        {"t1": {"on-success": "t1"}},
+        {"version": {"action": "std.noop"}},
+    ),
     "description": ("", None, 5),
     "tags": ("a,b", ["a", "a"]),
     "outputs": ({"x": 1},),
@@ -63,7 +94,18 @@ def mutate(draw: Draw, case: Case) -> None:
         key = draw.pick(sorted(_BAD_WORKFLOW_VALUES))
         workflow[key] = draw.pick(_BAD_WORKFLOW_VALUES[key])
     elif way == "document":
-        document |= draw.pick([{"version": "1.0"}, {"version": None}, {"version": True}, {"triggers": {}}, {"extra": 5}])
+        document |= draw.pick(
+            [{"version": "1.0"}, {"version": None}, {"version": True}, {"triggers": {}}, {"extra": 5}]
+        )
     texts[0] = as_yaml(document)
     if way == "text":
-        texts[0] = draw.pick([texts[0][: len(texts[0]) // 2], "", "- a\n- b\n", texts[0] + "  bad: [", texts[0].replace(": ", ":", 3), "text"])
+        texts[0] = draw.pick(
+            [
+                texts[0][: len(texts[0]) // 2],
+                "",
+                "- a\n- b\n",
+                texts[0] + "  bad: [",
+                texts[0].replace(": ", ":", 3),
+                "text",
+            ]
+        )

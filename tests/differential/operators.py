@@ -50,7 +50,17 @@ def _repeat(draw: Draw, case: Case, tasks: dict[str, Any], node: Node) -> None:
 def _hold(draw: Draw, case: Case, tasks: dict[str, Any], node: Node) -> None:
     """Let a task wait for its answer, and do something to the execution meanwhile."""
     task = tasks[node.name]
-    for key in ("action", "workflow", "input", "with-items", "timeout", "retry", "concurrency", "wait-before", "pause-before"):
+    for key in (
+        "action",
+        "workflow",
+        "input",
+        "with-items",
+        "timeout",
+        "retry",
+        "concurrency",
+        "wait-before",
+        "pause-before",
+    ):
         task.pop(key, None)
     task["action"] = "std.async_noop"
     way = draw.pick(["pause", "CANCELLED", "ERROR", "SUCCESS", "cancel action", "pause action"])

@@ -43,6 +43,8 @@ class Player:
                 self.found["execution"] = self._execution(self._get(f"/v2/executions/{self._id}"))
         finally:
             self._clean()
+        # Who is asked first among those that wait at the same time, nobody knows.
+        self.found.get("answers", []).sort(key=normal.canonical)
         return self.found
 
     # -- before
@@ -249,7 +251,7 @@ class Player:
             "state_info": normal.plain(task.get("state_info")),
             "published": normal.json_text(task.get("published")),
             "result": normal.json_text(task.get("result")),
-            "processed": task.get("processed"),
+            "published_global": normal.json_text(task.get("published_global")),
             "tags": task.get("tags"),
         }
         if task["type"] == "WORKFLOW":

@@ -38,7 +38,7 @@ class Server(Protocol):
 class HttpServer:
     """A server behind a URL that ends in ``/v2``."""
 
-    poll_sec = 0.08
+    poll_sec = 0.4
     timeout_sec = 60.0
 
     def __init__(self, url: str) -> None:

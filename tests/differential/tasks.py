@@ -95,13 +95,22 @@ class TaskMaker:
 
     def _about_tasks(self, node: Node) -> str:
         others = [other.name for other in self.graph.ancestors(node) if other.name not in COMMAND_NAMES]
-        texts = ["<% task().name %>", "<% task().state %>", "<% task().type %>", "{{ task().name }}", "<% task().spec.name %>"]
+        texts = [
+            "<% task().name %>",
+            "<% task().state %>",
+            "<% task().type %>",
+            "{{ task().name }}",
+            "<% task().spec.name %>",
+        ]
         for other in others:
             texts += [f"<% task({other}).result %>", f"<% task({other}).state %>", f"{{{{ task('{other}').result }}}}"]
             texts += [f"<% task({other}).published %>", f"<% global(g_{other}) %>", f"{{{{ global('g_{other}') }}}}"]
         if self.graph.alone(node):
             texts += ["<% tasks(execution().id).len() %>", "<% tasks(execution().id).name.orderBy($) %>"]
-            texts += ["<% tasks(execution().id, false, ERROR).name %>", "<% tasks(execution().id, true).state.distinct().orderBy($) %>"]
+            texts += [
+                "<% tasks(execution().id, false, ERROR).name %>",
+                "<% tasks(execution().id, true).state.distinct().orderBy($) %>",
+            ]
         return self.draw.pick(texts)
 
     # -- policies
@@ -137,7 +146,9 @@ class TaskMaker:
         if draw.chance(0.3):
             retry["break-on"] = draw.pick(["<% false %>", "<% true %>", "<% task().result = absent %>", "{{ 0 }}"])
         if draw.chance(0.3):
-            retry["continue-on"] = draw.pick(["<% false %>", "<% true %>", "<% task().state = ERROR %>", "{{ task().result }}"])
+            retry["continue-on"] = draw.pick(
+                ["<% false %>", "<% true %>", "<% task().state = ERROR %>", "{{ task().result }}"]
+            )
         if draw.chance(0.15):
             return "count=1 delay=0"
         return retry
@@ -174,7 +185,13 @@ class TaskMaker:
 
     def _add_command(self, clauses: dict[str, Clause], own: str) -> None:
         draw = self.draw
-        texts = ["{0}", "{0} msg='told to'", "{0} msg=\"n is <% 1 + 1 %>\"", "{0}(msg='told to stop')", "{0} msg=<% [1] %>"]
+        texts = [
+            "{0}",
+            "{0} msg='told to'",
+            '{0} msg="n is <% 1 + 1 %>"',
+            "{0}(msg='told to stop')",
+            "{0} msg=<% [1] %>",
+        ]
         command = draw.pick(texts).format(draw.pick(["fail", "succeed", "pause"]))
         clause = clauses.setdefault(draw.pick([own, "on-complete"]), [])
         clause.insert(draw.number(0, len(clause)), (command, draw.pick([None, None, "<% true %>", "<% false %>"])))
@@ -200,7 +217,9 @@ class TaskMaker:
         if draw.chance(0.7):
             scopes["branch"] = {f"b_{node.name}_{short}": value(draw, known)[0]}
         if not scopes or draw.chance(0.4):
-            scopes["global"] = {f"g_{node.name}": expression(draw, known)[0]}
+            shared = expression(draw, known)[0]
+            # OpenStack Mistral evaluates these again whenever the task is read, and cannot when it asks for the execution.
+            scopes["global"] = {f"g_{node.name}": 1 if "execution()" in shared else shared}
         if draw.chance(0.1):
             scopes["atomic"] = {f"a_{node.name}": 1}
         return scopes

@@ -33,7 +33,7 @@ def _run(seeds: range, *, verbose: bool, failures_max: int) -> int:
     for seed in seeds:
         try:
             world = run_seed(seed, verbose=verbose)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to its seed
             failed.append(seed)
             text = traceback.format_exc() if verbose or not isinstance(error, AssertionError) else str(error)
             print(f"seed {seed}: {type(error).__name__}: {text[:1500]}", flush=True)

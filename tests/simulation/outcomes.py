@@ -1,4 +1,4 @@
-"""What an execution came to, told so that two runs of the same workflow can be compared: without ids, times and order."""
+"""What an execution came to, told so that two runs of a workflow can be compared: without ids, times and order."""
 
 import json
 import re

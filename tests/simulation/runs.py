@@ -26,7 +26,7 @@ from tests.simulation.outcomes import outcome
 from tests.simulation.workflows import CORPUS, Case, random_case
 from tests.simulation.world import Circumstances, World
 
-# Small bounds bring small workflows to the paths of large ones: waves, pages, values in records and payloads of their own.
+# Small bounds bring small workflows to the paths of large ones: waves, pages, values apart.
 SMALL_BOUNDS = (
     (turns, "TURN_RECORDS_MAX", 4),
     (decider, "TURN_RECORDS_MAX", 4),
@@ -149,7 +149,7 @@ def check_redelivery(world: World) -> None:
 
 
 def _records(world: World, partitions: list[str]) -> dict[tuple[str, str], bytes]:
-    """Everything that is stored there, but for claims, and for items that no header counts: a lost turn may leave such behind."""
+    """Everything that is stored there, but for claims, and for items that no header counts."""
     return {
         (item.partition, item.key): item.body
         for partition in partitions

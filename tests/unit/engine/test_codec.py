@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib.engine import codec
 from chalicelib.engine import records as r
-from chalicelib.engine.fronts import divided, united
+from chalicelib.engine.fronts import bucket_key, divided, front_key, united
 from chalicelib.errors import UnknownFormatError
 from chalicelib.limits import FRONT_PAGES_NEW_MAX
 from chalicelib.vocabulary import Result, State
@@ -281,3 +281,8 @@ def test_a_frontier_wider_than_a_transaction_gets_its_pages_little_by_little():
     assert united(second.inline, pages.values()) == frontier
     small = divided(replace(header, frontier=frontier, fronts=second.buckets), {1: frontier[1]})
     assert sorted(small.removed) == sorted(pages)
+
+
+def test_neighbours_share_a_page_of_the_frontier():
+    assert bucket_key(33) == bucket_key(34) == front_key(1)
+    assert bucket_key(31) != bucket_key(32)

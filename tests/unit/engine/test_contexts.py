@@ -59,7 +59,12 @@ def test_a_task_that_publishes_nothing_shares_the_context_it_received():
 def test_a_wide_context_is_not_copied_by_a_small_publication():
     names = ", ".join(f"v{n}: {n}" for n in range(400))
     execution = run(
-        f"w: {{tasks: {{a: {{action: std.noop, publish: {{{names}}}, on-success: b}}, b: {{action: std.noop, publish: {{x: 1}}}}}}}}"
+        f"""
+w:
+  tasks:
+    a: {{action: std.noop, publish: {{{names}}}, on-success: b}}
+    b: {{action: std.noop, publish: {{x: 1}}}}
+"""
     )
     assert dict(execution.task("b").context.variables) == {"x": 1}
     assert execution.output["v399"] == 399
@@ -78,7 +83,12 @@ def test_deep_merge_leaves_its_arguments_alone():
 
 def test_a_context_reads_like_a_mapping_in_order_of_publication():
     execution = run(
-        "w: {tasks: {a: {action: std.noop, publish: {x: 1, y: 2}, on-success: b}, b: {action: std.noop, publish: {z: 3, x: 4}}}}"
+        """
+w:
+  tasks:
+    a: {action: std.noop, publish: {x: 1, y: 2}, on-success: b}
+    b: {action: std.noop, publish: {z: 3, x: 4}}
+"""
     )
     draft = Draft(execution.header, Loaded())
     execution.stored.load(draft.loaded, [NeedAllTasks()])

@@ -2,7 +2,6 @@
 
 import pytest
 
-from chalicelib.vocabulary import State
 from tests.builders import run
 
 
@@ -33,7 +32,7 @@ w:
 """
     )
     assert execution.names == ["t", "e", "c"]
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
 
 
 def test_a_task_in_both_clauses_runs_twice():
@@ -59,7 +58,7 @@ w:
     ).cancel_action("t")
     assert execution.states == {"t": "CANCELLED"}
     assert execution.published("t") == {}
-    assert execution.state is State.CANCELLED
+    assert execution.state == "CANCELLED"
     assert execution.state_info == "Cancelled tasks: t"
 
 
@@ -101,7 +100,7 @@ w:
     h: {action: std.noop}
 """
     )
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert execution.states == {"t": "ERROR"}
     task = execution.task("t")
     assert task.next_tasks is None
@@ -121,7 +120,7 @@ w:
     b: {action: std.noop}
 """
     )
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert execution.state_info == "no 7"
     assert execution.names == ["t", "a"]
     assert execution.released("a") == 1
@@ -137,7 +136,7 @@ w:
     b: {action: std.noop}
 """
     )
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert execution.states == {"t": "SUCCESS", "a": "SUCCESS"}
 
 
@@ -158,21 +157,21 @@ w:
     long: {action: std.async_noop}
 """
     )
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
     assert execution.output == {"x": 1}
     assert execution.states == {"t": "SUCCESS", "long": "RUNNING"}
 
 
 def test_succeed_with_an_output_that_cannot_be_evaluated_fails_by_force():
     execution = run("w: {output: {x: <% $.nope.x %>}, tasks: {t: {action: std.noop, on-success: succeed}}}")
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert execution.states == {"t": "ERROR"}
     assert "Failed to handle action completion" in (execution.state_info or "")
 
 
 def test_noop_handles_an_error_and_starts_nothing():
     execution = run("w: {tasks: {t: {action: std.fail, on-error: noop}}}")
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
     assert execution.task("t").error_handled
     assert execution.task("t").next_tasks == ()
 
@@ -189,13 +188,13 @@ w:
     j: {join: 1, action: std.noop}
 """
     )
-    assert execution.state is State.PAUSED
+    assert execution.state == "PAUSED"
     assert execution.state_info == "look"
     assert execution.states == {"t": "SUCCESS", "a": "SUCCESS"}
     assert [command.name for command in execution.header.backlog] == ["b", "j", "fail"]
     assert not execution.header.is_processed(execution.task("a"))
     execution.resume()
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert execution.names == ["t", "a", "b", "j"]
 
 
@@ -210,10 +209,10 @@ w:
 """
     )
     execution.resume()
-    assert execution.state is State.PAUSED
+    assert execution.state == "PAUSED"
     assert execution.names == ["t", "a"]
     execution.resume()
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
     assert execution.names == ["t", "a", "b"]
 
 
@@ -221,7 +220,7 @@ def test_succeed_from_the_backlog_ends_the_workflow():
     execution = run(
         "w: {tasks: {t: {action: std.noop, on-success: [pause, \"succeed msg='done'\"]}}}",
     ).resume()
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
     assert execution.state_info == "done"
 
 
@@ -250,7 +249,7 @@ w:
 """
     )
     assert execution.names == ["t", "clean"]
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
 
 
 def test_an_endless_loop_ends_when_no_more_tasks_can_be_numbered(monkeypatch):
@@ -264,7 +263,7 @@ w:
     b: {action: std.noop, on-success: a}
 """
     )
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert "endless loop" in (execution.state_info or "")
     assert len(execution.names) == 20
 
@@ -273,5 +272,5 @@ def test_a_workflow_with_more_start_tasks_than_can_be_numbered_fails(monkeypatch
     monkeypatch.setattr("chalicelib.engine.tasks.TASKS_PER_EXECUTION_MAX", 2)
     tasks = "".join(f"    t{number}: {{action: std.noop}}\n" for number in range(5))
     execution = run("w:\n  tasks:\n" + tasks)
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert (execution.state_info or "").startswith("Failed to go on [error=An execution may have 2 tasks")

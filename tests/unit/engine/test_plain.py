@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chalicelib.engine.plain import plain, plain_result
 from chalicelib.errors import SizeLimitExceededException
 from chalicelib.limits import VALUE_DEPTH_MAX
-from chalicelib.vocabulary import Result, State
+from chalicelib.vocabulary import Json, Result, State
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -63,7 +63,7 @@ def test_what_is_nested_too_deep_is_refused(leaf):
 
 
 def test_what_only_turns_out_to_be_nested_too_deep_is_refused_too():
-    value = (1,)
+    value: Json = (1,)
     for _ in range(VALUE_DEPTH_MAX):
         value = (value,)
     with pytest.raises(SizeLimitExceededException, match="nested deeper"):

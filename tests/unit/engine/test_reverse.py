@@ -1,6 +1,5 @@
 """Reverse workflows: a target and what it requires."""
 
-from chalicelib.vocabulary import State
 from tests.builders import run
 
 DIAMOND = """
@@ -36,7 +35,7 @@ def test_without_output_the_context_of_the_target_is_the_output():
 def test_after_a_failure_what_does_not_need_it_still_runs():
     execution = run(DIAMOND, params={"task_name": "top"}).complete("base", 1).fail("right")
     assert execution.names == ["base", "left", "right"]
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert (execution.state_info or "").startswith("Failure caused by error in tasks: right\n")
 
 
@@ -64,7 +63,7 @@ w:
 """,
         params={"task_name": "a"},
     )
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
     assert execution.names == []
 
 
@@ -76,7 +75,10 @@ w:
   task-defaults: {requires: [first]}
   tasks:
     first: {with-items: "i in [1, 2]", action: std.echo output=<% $.i %>, publish: {all: <% task().result %>}}
-    last: {action: std.echo output=<% $.all.sum() %>, wait-before: 1, publish: {sum: <% task(last).result + task(first).result.len() %>}}
+    last:
+      action: std.echo output=<% $.all.sum() %>
+      wait-before: 1
+      publish: {sum: <% task(last).result + task(first).result.len() %>}
 """,
         params={"task_name": "last"},
     )
@@ -99,4 +101,4 @@ w:
     ).pause()
     execution.complete("a").complete("b").resume()
     assert execution.names == ["b", "a", "c", "top"]
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"

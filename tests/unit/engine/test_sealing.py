@@ -5,7 +5,7 @@ from chalicelib.engine.events import ActionCompleted, DescriptionChanged
 from chalicelib.engine.records import PayloadRef, ValueRef
 from chalicelib.engine.sealing import HEADER_KEY, TASK_PREFIX, seal
 from chalicelib.limits import PAYLOAD_THRESHOLD_BYTES, TAIL_TASKS_MAX, TASKS_PER_PAGE_MAX
-from chalicelib.vocabulary import Result, State
+from chalicelib.vocabulary import Result
 from tests.builders import Cloud, run
 
 
@@ -48,7 +48,7 @@ def test_a_task_that_changes_after_it_was_written_is_rewritten_on_its_page():
     before = pages(execution)
     execution.cloud.memories.clear()
     execution.rerun("f").complete("f")
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
     assert pages(execution)[: len(before)] == before
     assert execution.states["f"] == "SUCCESS"
 

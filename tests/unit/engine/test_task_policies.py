@@ -27,13 +27,13 @@ def test_wait_before_delays_the_first_run():
     execution.cloud.pass_time(4)
     assert execution.states == {"t": "DELAYED"}
     execution.cloud.pass_time(1)
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
     assert execution.task("t").state_info is None
 
 
 def test_a_wait_of_zero_by_expression_is_none():
     execution = run("w: {tasks: {t: {action: std.noop, wait-before: <% 0 %>, wait-after: <% 0 %>, timeout: <% 0 %>}}}")
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
 
 
 def test_wait_after_holds_back_what_follows_and_publishes_again():
@@ -65,7 +65,7 @@ def test_retries_do_not_wait_after_again():
     execution.cloud.pass_time(5)
     assert execution.task("t").state_info == "Delayed by 'retry' policy [delay=1]"
     execution.cloud.pass_time(1)
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
 
 
 # -- fail-on
@@ -104,7 +104,7 @@ w:
 
 def test_a_fail_on_that_cannot_be_evaluated_fails_by_force():
     execution = run("w: {tasks: {t: {action: std.noop, fail-on: <% $.nope.x %>, on-error: h}, h: {action: std.noop}}}")
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert execution.states == {"t": "ERROR"}
 
 
@@ -173,7 +173,7 @@ w:
       retry: {count: 5, delay: 1, break-on: <% $.stop %>}
 """
     )
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
 
 
 def test_a_count_that_sees_only_what_was_published_here_fails_by_force():
@@ -185,7 +185,7 @@ w:
     h: {action: std.noop}
 """
     )
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert execution.names == ["t"]
 
 
@@ -193,7 +193,7 @@ def test_the_count_of_retries_starts_anew_when_the_task_is_rerun():
     execution = run("w: {tasks: {t: {action: std.async_noop, retry: {count: 1, delay: 0}}}}").fail("t")
     execution.cloud.pass_time(0)
     execution.fail("t")
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     execution.rerun("t").fail("t")
     assert execution.states == {"t": "DELAYED"}
 
@@ -231,7 +231,7 @@ w:
     second = execution.child("t", 1)
     assert first.id != second.id
     second.complete("k")
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
 
 
 # -- timeout
@@ -256,7 +256,7 @@ def test_a_timeout_is_retried_without_a_new_limit():
     execution.cloud.pass_time(1000)
     assert execution.states == {"t": "RUNNING"}
     execution.complete("t")
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
 
 
 def test_the_result_of_an_attempt_that_was_given_up_no_longer_counts():
@@ -294,32 +294,32 @@ w:
 
 def test_pause_before_pauses_the_workflow_and_runs_the_task_on_resume():
     execution = run("w: {tasks: {t: {action: std.noop, pause-before: true, wait-before: 100}}}")
-    assert execution.state is State.PAUSED
+    assert execution.state == "PAUSED"
     assert execution.states == {"t": "IDLE"}
     assert execution.task("t").state_info == "Set by 'pause-before' policy"
     execution.resume()
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
 
 
 def test_pause_before_by_expression_may_be_false():
     execution = run("w: {tasks: {t: {action: std.noop, pause-before: <% false %>}}}")
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
 
 
 def test_a_timeout_ticks_while_pause_before_holds_a_task():
     execution = run("w: {tasks: {t: {action: std.noop, pause-before: true, timeout: 5}}}")
     execution.cloud.pass_time(5)
     assert execution.states == {"t": "ERROR"}
-    assert execution.state is State.PAUSED
+    assert execution.state == "PAUSED"
     execution.resume()
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
 
 
 def test_a_rerun_pauses_before_again():
     execution = run("w: {tasks: {t: {action: std.fail, pause-before: true}}}").resume()
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     execution.rerun("t")
-    assert execution.state is State.PAUSED
+    assert execution.state == "PAUSED"
     assert execution.states == {"t": "IDLE"}
     execution.resume()
     assert len(execution.actions("t")) == 2
@@ -334,10 +334,10 @@ w:
     t: {action: std.noop, pause-before: true}
 """
     )
-    assert execution.state is State.PAUSED
+    assert execution.state == "PAUSED"
     execution.stop(State.CANCELLED).rerun("f")
     assert execution.states["t"] == "SUCCESS"
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
 
 
 # -- wrong values
@@ -357,7 +357,7 @@ w:
 )
 def test_a_policy_of_the_wrong_type_fails_by_force_before_the_action_runs(policy, words):
     execution = run(f"w: {{tasks: {{t: {{action: std.noop, {policy}, on-error: h}}, h: {{action: std.noop}}}}}}")
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert execution.states == {"t": "ERROR"}
     assert words in (execution.state_info or "")
     assert (execution.state_info or "").startswith("Failed to run task [error=")
@@ -387,7 +387,7 @@ def test_a_workflow_timer_that_comes_early_is_set_again():
     (timer,) = execution.header.timers
     execution.cloud.timers.clear()
     execution.send(TimerFired(0, timer.stamp))
-    assert execution.state is State.RUNNING
+    assert execution.state == "RUNNING"
     assert len(execution.cloud.timers) == 1
     assert not execution.changes(TimerFired(0, timer.stamp + 5))
 
@@ -433,7 +433,7 @@ w:
     u: {action: std.noop}
 """
     )
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     execution.cloud.pass_time(5)
     assert execution.states == {"f": "SUCCESS", "t": "SUCCESS"}
     assert not execution.header.frontier

@@ -52,7 +52,7 @@ def test_whatever_can_be_gone_through_is_a_list(expression, values):
 @pytest.mark.parametrize("expression", ["<% 5 %>", "<% null %>", "<% $.nope.x %>"])
 def test_what_cannot_be_gone_through_fails_by_force(expression):
     execution = run(items(expression))
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert execution.states == {"t": "ERROR"}
 
 
@@ -79,7 +79,7 @@ w:
     h: {action: std.noop}
 """
     )
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert "must have the same length" in (execution.state_info or "")
 
 
@@ -132,7 +132,7 @@ def test_a_cancelled_item_ends_the_task_at_once():
     execution.cancel_action("t", index=1)
     assert execution.states == {"t": "CANCELLED"}
     assert execution.task("t").state_info == "One or more actions was cancelled."
-    assert execution.state is State.CANCELLED
+    assert execution.state == "CANCELLED"
 
 
 def test_failures_up_to_a_percentage_are_tolerated():
@@ -157,25 +157,30 @@ def test_failures_up_to_a_percentage_are_tolerated():
 def test_a_wrong_name_or_target_is_an_ordinary_error(action):
     execution = run(items("[1, 2]", action=action))
     assert execution.states == {"t": "ERROR", "h": "SUCCESS"}
-    assert execution.state is State.SUCCESS
+    assert execution.state == "SUCCESS"
 
 
 @pytest.mark.parametrize("action", ["std.echo output=<% $.nope.x %>", "std.echo outputs=1"])
 def test_a_wrong_input_fails_by_force(action):
     execution = run(items("[1, 2]", action=action))
     assert execution.states == {"t": "ERROR"}
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
 
 
 def test_a_wrong_input_of_a_later_item_fails_by_force_when_that_item_starts():
     text = """
 w:
   tasks:
-    t: {with-items: "i in [1, {}]", concurrency: 1, action: std.async_noop, input: '<% switch($.i = 1 => dict(), true => 5) %>', on-error: h}
+    t:
+      with-items: "i in [1, {}]"
+      concurrency: 1
+      action: std.async_noop
+      input: '<% switch($.i = 1 => dict(), true => 5) %>'
+      on-error: h
     h: {action: std.noop}
 """
     execution = run(text).complete("t")
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert "Failed to handle action completion" in (execution.state_info or "")
 
 
@@ -267,10 +272,10 @@ def test_with_reset_all_items_run_again():
 def test_without_reset_and_without_a_failed_item_the_task_ends_at_once():
     execution = run("w: {tasks: {t: {with-items: 'i in [1, 2]', action: std.async_noop, fail-on: true}}}")
     execution.complete("t", index=0).complete("t", index=1)
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     execution.rerun("t", reset=False)
     assert len(execution.actions("t")) == 2
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
 
 
 def test_items_that_have_changed_their_number_cannot_be_run_without_reset():
@@ -279,7 +284,7 @@ def test_items_that_have_changed_their_number_cannot_be_run_without_reset():
     )
     execution.complete("t", index=0).fail("t", index=1)
     execution.rerun("t", reset=False, env={"l": [1, 2, 3]})
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     assert "had 2 items, and now there are 3" in (execution.state_info or "")
 
 
@@ -326,7 +331,12 @@ def test_without_keep_result_the_items_results_are_forgotten():
         """
 w:
   tasks:
-    t: {with-items: "i in [1, 2]", action: std.echo output=<% $.i %>, keep-result: false, publish: {r: <% task().result %>}, on-success: u}
+    t:
+      with-items: "i in [1, 2]"
+      action: std.echo output=<% $.i %>
+      keep-result: false
+      publish: {r: <% task().result %>}
+      on-success: u
     u: {action: std.echo output=<% task(t).result %>}
 """
     )
@@ -376,6 +386,6 @@ def test_an_item_left_behind_by_a_task_that_has_ended_changes_nothing():
 
 def test_a_task_whose_lists_were_wrong_can_be_rerun_without_reset():
     execution = run("w: {tasks: {t: {with-items: i in <% env().l %>, action: std.echo output=<% $.i %>}}}")
-    assert execution.state is State.ERROR
+    assert execution.state == "ERROR"
     execution.rerun("t", reset=False, env={"l": [1, 2]})
     assert execution.results_of("t") == [1, 2]

@@ -12,6 +12,7 @@ from chalicelib.services.definition_rules import Placement
 from chalicelib.services.event_door import EventDefinition, event_definitions
 from chalicelib.services.triggers import EventChanges
 from chalicelib.wiring import Settings
+from tests.markdown import ROOT, blocks
 from tests.unit.services.baton import Crash, Runner, Turns
 from tests.unit.services.trigger_stage import ADMIN, MINE, THEIRS, TriggerStage
 
@@ -253,3 +254,15 @@ def test_definitions_that_make_no_sense_are_refused(text):
 
 def test_no_definitions_are_none():
     assert event_definitions("") == event_definitions("[]") == ()
+
+
+def test_the_example_of_the_documentation_does_what_it_says():
+    sent, definitions = (json.loads(block.text) for block in blocks("text", ROOT / "docs/triggers.md"))
+    detail = json.loads(sent["Detail"])
+    stage = TriggerStage(event_definitions=event_definitions(json.dumps(definitions)), auth="authorizer", stage="dev")
+    owner = replace(MINE, project_id=detail["context"]["project_id"])
+    names = {"exchange": sent["Source"], "topic": sent["DetailType"], "event": detail["event_type"]}
+    stage.waiting_for(stage.upload("w", owner).id, access=owner, **names)
+    assert stage.container.event_door.handle(event(source=sent["Source"], topic=sent["DetailType"], **detail)) == 1
+    [params] = started_with(stage, project_id=owner.project_id)
+    assert params["event_params"] == {"instance_id": "i-1", "resource": "compute.host1"}

@@ -1,5 +1,6 @@
 """Triggers are created, found, changed and removed; workflows that they use stay."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -280,10 +281,20 @@ def test_a_public_workflow_stays_public_while_others_have_triggers_on_it(stage):
     update(Kind.WORKFLOW, ADMIN, text, Placement())
 
 
+def test_a_public_workflow_of_a_workbook_stays_public_too(stage):
+    text = b"version: '2.0'\nname: book\nworkflows: {inner: {tasks: {t: {action: std.noop}}}}"
+    definitions = stage.container.definitions
+    definitions.create(Kind.WORKBOOK, ADMIN, text, Placement(scope="public"))
+    stage.cron(workflow="book.inner", pattern=YEARLY)
+    with pytest.raises(NotAllowedException, match="has cron triggers associated in other tenants"):
+        definitions.update(Kind.WORKBOOK, ADMIN, text, Placement())
+    assert definitions.get(Kind.WORKBOOK, MINE, "book").is_public
+
+
 class MeetingTable(MemoryTable):
     """Lets something happen between the reads of a writer and its write."""
 
-    before_write = None
+    before_write: Callable[[], object] | None = None
 
     def write(self, writes):
         met, self.before_write = self.before_write, None
