@@ -92,6 +92,18 @@ WORKLOADS = (
 )
 
 
+class _RememberingPayloads(MemoryPayloads):
+    """Payloads that keep everything ever written, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def put(self, digest: str, data: bytes) -> None:
+        self.written.append(data)
+        super().put(digest, data)
+
+
 class World:
     """The service on metered ports, and an executor that takes its messages."""
 
@@ -99,11 +111,12 @@ class World:
         self.meter = Meter()
         self.clock = ManualClock(1_800_000_000.0)
         self.queue = MemoryQueue(self.clock)
+        self.payloads = _RememberingPayloads()
         self._ports = Ports(
             executions=MeteredTable(MemoryTable(), self.meter),
             definitions=MeteredTable(MemoryTable(), self.meter),
             queue=MeteredQueue(self.queue, self.meter),
-            payloads=MeteredPayloads(MemoryPayloads(), self.meter),
+            payloads=MeteredPayloads(self.payloads, self.meter),
             clock=self.clock,
             entropy=SeededEntropy(1),
         )

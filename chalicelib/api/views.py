@@ -150,7 +150,7 @@ def task_row(header: WorkflowExecution, task: TaskExecution, tags: Iterable[str]
         "state_info": task.state_info,
         "project_id": header.project_id,
         "runtime_context": runtime_context(header, task),
-        "processed": task.processed,
+        "processed": header.is_processed(task),
         "created_at": task.created_at,
         "updated_at": task.updated_at if task.updated_at is not None else task.created_at,
         "started_at": task.started_at,

@@ -133,7 +133,8 @@ def fault_lines(path: str, text: str, faults: list[JsonObject]) -> list[str]:
         return [_fault_line(path, fault) for fault in faults]
     parts, rest = [], text
     while found := _POSITION.search(rest):
-        parts.append(f"{path}:{found.group(1)}:{found.group(2)}: {rest[: found.start()].strip('; ')}")
+        message = rest[: found.start()].strip("; \n")
+        parts.append(f"{path}:{found.group(1)}:{found.group(2)}: {message}")
         rest = rest[found.end() :]
     if rest.strip("; \n"):
         parts.append(f"{path}: {rest.strip('; ')}")

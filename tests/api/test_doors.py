@@ -5,6 +5,7 @@ import json
 import pytest
 
 import app as doors
+from chalicelib.lang.schema import language_schema
 from tests.api.service_client import Client
 
 
@@ -71,3 +72,7 @@ def test_the_doors_have_the_names_that_the_deployment_gives_limits_to():
 
 def test_every_route_answers_what_is_asked_first_by_browsers():
     assert {path for path, methods in doors.app.routes.items() if "OPTIONS" not in methods} == set()
+
+
+def test_the_schema_of_the_language_is_served_for_editors(client):
+    assert client.get("/v2/schemas/workflow-language").json == language_schema()

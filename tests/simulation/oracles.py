@@ -176,6 +176,7 @@ class Watcher:
                 TimerKind.WAIT_AFTER: new.state in (State.SUCCESS, State.ERROR)
                 and old.state is State.DELAYED
                 and not answered
+                and not started
                 and not is_join
                 and not (new.state_info or "").startswith("Task timed out"),
                 TimerKind.TIMEOUT: old.state is not State.ERROR and (new.state_info or "").startswith("Task timed out"),

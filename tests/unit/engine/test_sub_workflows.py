@@ -530,3 +530,20 @@ w:
     execution.resume()
     assert execution.states == {"p": "RUNNING"}
     assert execution.child("p", 1).state == "RUNNING"
+
+
+def test_items_that_are_paused_run_on_when_their_children_do():
+    execution = run(
+        """
+kid:
+  tasks:
+    k: {action: std.async_noop}
+w:
+  tasks:
+    p: {with-items: "i in [1, 2]", workflow: kid}
+"""
+    ).pause()
+    assert execution.states == {"p": "PAUSED"}
+    execution.resume()
+    assert execution.states == {"p": "RUNNING"}
+    assert [execution.child("p", n).state for n in range(2)] == ["RUNNING", "RUNNING"]

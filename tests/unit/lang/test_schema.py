@@ -1,6 +1,7 @@
 """The published schema comes from the tables of the parser."""
 
 import json
+from pathlib import Path
 
 from chalicelib.lang import grammar
 from chalicelib.lang.schema import language_schema
@@ -33,3 +34,8 @@ def test_every_key_of_a_task_is_published_and_no_other_is_allowed():
 
 def test_unknown_keys_of_a_workflow_pass_as_they_do_in_the_parser():
     assert "additionalProperties" not in language_schema()["$defs"]["direct-workflow"]
+
+
+def test_the_published_schema_is_the_one_of_the_code():
+    published = Path(__file__).parents[3] / "docs" / "workflow-language.schema.json"
+    assert json.loads(published.read_text()) == language_schema()
