@@ -20,11 +20,11 @@ SCRIPT_SEC = 90
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """``mistral-local serve`` on a free port; its URL. It has to end well."""
-    command = [str(BIN / "mistral-local"), "serve", "--port", "0", "--quiet"]
+def serving(*options: str, within_sec: float = SCRIPT_SEC) -> Iterator[str]:
+    """``mistral-local serve`` on a free port; its URL. It has to end well, and after that time it ends anyway."""
+    command = [str(BIN / "mistral-local"), "serve", "--port", "0", "--quiet", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        watchdog = threading.Timer(SCRIPT_SEC, process.kill)
+        watchdog = threading.Timer(within_sec, process.kill)
         watchdog.start()
         try:
             assert process.stdout is not None

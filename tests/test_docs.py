@@ -281,11 +281,11 @@ def test_the_resources_that_are_called_missing_are_missing():
     paths = " ".join(app.app.routes)
     missing = ("code_sources", "dynamic_actions", "maintenance", "/ui")
     assert [name for name in missing if name in paths] == []
-    works = ("workflows", "workbooks", "actions", "environments", "executions", "tasks", "action_executions", "report")
-    works += ("cron_triggers", "event_triggers", "members")
-    assert [name for name in works if name not in paths] == []
+    works = "workflows workbooks actions environments executions tasks action_executions report cron_triggers "
+    works += "event_triggers members"
+    assert [name for name in works.split() if name not in paths] == []
 
 
 def test_what_deployment_lacks_is_lacking():
-    assert not (ROOT / "infra" / "resources.json").exists()
+    assert "deploy:" not in (ROOT / "Makefile").read_text("utf-8")
     assert json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))["iam_policy_file"] == "policy.json"

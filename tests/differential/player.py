@@ -16,6 +16,7 @@ ENDED = ("SUCCESS", "ERROR", "CANCELLED")
 DONE = (*ENDED, "SKIPPED")
 RESUMES_MAX = 12
 ANSWERS_MAX = 8
+SAME_PICTURES = 6
 
 Answer = dict[str, Any]
 
@@ -32,6 +33,8 @@ class Player:
         self._id = ""
         self._answered: dict[str, int] = {}
         self._resumes = 0
+        self._picture = ""
+        self._same_pictures = 0
 
     def play(self) -> Answer:
         """Define, start, operate, await the end and look at everything."""
@@ -146,7 +149,7 @@ class Player:
             if state in ENDED:
                 break
             answered = self._answer(self._id)
-            if state == "PAUSED" and not answered and self._all_rest(self._id, ("WAITING", "IDLE")):
+            if state == "PAUSED" and not answered and self._rests_while_paused():
                 self._resume()
             if not self.server.wait():
                 break
@@ -155,6 +158,13 @@ class Player:
             self._answer(self._id)
             if not self.server.wait():
                 break
+
+    def _rests_while_paused(self) -> bool:
+        """Whether nothing will happen before somebody resumes; some look long at the same picture to know."""
+        picture = normal.canonical([(task["id"], task["state"]) for task in self._tasks(self._id)])
+        self._same_pictures = self._same_pictures + 1 if picture == self._picture else 0
+        self._picture = picture
+        return self._same_pictures >= SAME_PICTURES or self._all_rest(self._id, ("WAITING", "IDLE"))
 
     def _resume(self) -> None:
         if self._resumes < RESUMES_MAX:

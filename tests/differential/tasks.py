@@ -222,6 +222,9 @@ class TaskMaker:
             scopes["global"] = {f"g_{node.name}": 1 if "execution()" in shared else shared}
         if draw.chance(0.1):
             scopes["atomic"] = {f"a_{node.name}": 1}
+        if "branch" not in scopes and short == ("error" if node.fails else "success"):
+            # What the task publishes by the short form is lost then.
+            self.known_after[node.name] = known
         return scopes
 
 
