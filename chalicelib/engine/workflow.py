@@ -164,7 +164,7 @@ def fail(engine: Engine, draft: Draft, message: Json) -> None:
             f"(output-on-error: '{spec}', exception: '{error.message}' Cause: '{message}'"
         )
     set_state(draft, State.ERROR, message)
-    shown = cut(message, engine.field_bytes_max) if isinstance(message, str) else message
+    shown = cut(str(message), engine.field_bytes_max) if message else message
     draft.output = deep_merge({"result": shown}, output)
     _end(draft, Result(error=draft.output))
 

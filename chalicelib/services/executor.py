@@ -39,6 +39,7 @@ _USUAL_ACTION_SEC: Final = 60.0
 # A message that was received so often has killed its Lambda each time.
 _RECEIVES_MAX: Final = 4
 _MESSAGES_AT_ONCE: Final = 10
+_CLAIM_ATTEMPTS_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,11 @@ class Executor:
         if action.claim is not None and not task.has_items:
             self._claimed_in_header(header, ordinal, action, thread)
             return
-        if self._may_run(header, ordinal, action, thread, receives):
+        if task.has_items:
+            may_run = self._may_run_item(header, task, action, thread, receives)
+        else:
+            may_run = self._may_run(header, ordinal, action, thread, receives)
+        if may_run:
             self._run_chain(Carried(execution_id, _effect(ordinal, action)), header, task, action, thread)
 
     def _claimed_in_header(
@@ -213,8 +218,6 @@ class Executor:
         self, header: WorkflowExecution, ordinal: int, action: ActionExecution, thread: Thread, receives: int
     ) -> bool:
         """Claim an action by its own record: so one without safe-rerun never runs twice."""
-        if action.revision:
-            return self._may_run_item(header, ordinal, action, thread, receives)
         key = f"{_CLAIM_PREFIX}{ordinal:05x}#{action.number:05x}"
         claim = Claim(thread.claimer, round(thread.deadline, 3))
         body = json.dumps([claim.claimer, claim.deadline]).encode()
@@ -239,9 +242,28 @@ class Executor:
         return False
 
     def _may_run_item(
-        self, header: WorkflowExecution, ordinal: int, action: ActionExecution, thread: Thread, receives: int
+        self, header: WorkflowExecution, task: TaskExecution, action: ActionExecution, thread: Thread, receives: int
     ) -> bool:
         """As ``_may_run`` for an item, whose claim stands in its record."""
+        for _ in range(_CLAIM_ATTEMPTS_MAX):
+            if not self._is_free(header, task.ordinal, action, thread, receives):
+                return False
+            claimed = replace(action, claim=Claim(thread.claimer, round(thread.deadline, 3)))
+            try:
+                self._engine.turns.claim_item(header.id, task.ordinal, claimed)
+                return True
+            except ConflictException:
+                # Someone was faster, or what was read was stale: the record says which.
+                present = self._store.action(header, task, action.number)
+            if present is None or present.state is not State.RUNNING:
+                return False
+            action = present
+        raise LeaveMessage
+
+    def _is_free(
+        self, header: WorkflowExecution, ordinal: int, action: ActionExecution, thread: Thread, receives: int
+    ) -> bool:
+        """Whether nobody alive runs an item; one that must not run twice ends in ERROR when its executor is dead."""
         claim = action.claim
         if claim is not None:
             if claim.deadline > self._clock.now():
@@ -251,12 +273,6 @@ class Executor:
             if not action.safe_rerun or receives >= _RECEIVES_MAX:
                 self._fail(header, ordinal, action, thread)
                 return False
-        claimed = replace(action, claim=Claim(thread.claimer, round(thread.deadline, 3)))
-        try:
-            self._engine.turns.claim_item(header.id, ordinal, claimed)
-        except ConflictException:
-            # Someone was faster, or what was read was stale: the record says which when the message comes again.
-            raise LeaveMessage from None
         return True
 
     def _take_over(self, header: WorkflowExecution, key: str, body: bytes, revision: int) -> bool:

@@ -114,8 +114,10 @@ class Turns:
             if not header.fronts:
                 self._sessions.put(execution_id, session)
         task = header.frontier.get(ordinal)
-        # A stale item costs a lost condition when it is claimed, and the message comes again: half a fresh one's price.
+        # A stale item shows when it is claimed, and costs half of a fresh one; that it is missing must be certain.
         action = self.store.action(header, task, number, is_fresh=False) if task is not None else None
+        if task is not None and action is None:
+            action = self.store.action(header, task, number)
         if task is not None and task.has_items and action is not None:
             session.loaded.items.setdefault(ordinal, {})[number] = action
         return header, task, action

@@ -9,11 +9,13 @@ from mistralclient.api import client
 from tests.client.shell import Mistral
 from tests.docs_service import serving
 
+SESSION_SEC = 3600
+
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
     """Where the service is."""
-    with serving("--storage", "memory") as served:
+    with serving("--storage", "memory", within_sec=SESSION_SEC) as served:
         yield served
 
 

@@ -8,9 +8,10 @@ import json
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -45,14 +46,13 @@ class Mistral:
 
     url: str
     home: Path
-    options: tuple[str, ...] = field(default=())
 
     def run(self, *arguments: str) -> Ended:
         """Run a command to its end, well or badly."""
         output, errors = io.StringIO(), io.StringIO()
         with redirect_stdout(output), redirect_stderr(errors), _surroundings(), _watching() as made:
             try:
-                status = shell.main(["--os-mistral-url", self.url, *self.options, *arguments])
+                status = shell.main(["--os-mistral-url", self.url, *arguments])
             except SystemExit as ended:  # argparse, about arguments
                 status = ended.code if isinstance(ended.code, int) else 1
         return Ended(status, output.getvalue(), errors.getvalue(), tuple(made))
@@ -136,13 +136,17 @@ def eventually(look: Callable[[], str], *expected: str) -> str:
 
 @contextmanager
 def _surroundings() -> Iterator[None]:
-    """As in a process of its own: nothing of ``OS_*`` is set, and nobody else listens to the log."""
+    """As in a process of its own: nothing of ``OS_*`` is set, nobody else listens to the log.
+
+    The client leaves files open that it reads; when its process ends, nobody minds.
+    """
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "MISTRAL"))}
     root.handlers = []
     try:
-        with patch.dict(os.environ, environment, clear=True):
+        with patch.dict(os.environ, environment, clear=True), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
             yield
     finally:
         root.handlers = handlers

@@ -1,17 +1,15 @@
-"""Every command of the client once, in an order in which it can work; and the page of the documentation that says it."""
+"""Every command of the client once, in an order in which it can work, and the page of the documentation about it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from chalicelib.local.gateway import Routes, Router
+from chalicelib.local.gateway import Router, Routes
 from tests.client.shell import Ended, Mistral
 from tests.markdown import ROOT
 
 PAGE = ROOT / "docs" / "client.md"
 # Commands that ask for nothing.
 SILENT = frozenset({"bash-completion"})
-NIL = "00000000-0000-0000-0000-000000000000"
 
 WORKBOOK = """
 version: '2.0'
@@ -189,3 +187,32 @@ class Tour:
         self.visit("dynamic-action-update", "toured_dynamic", "--class-name", "Action")
         self.visit("dynamic-action-delete", "toured_dynamic")
         self.visit("code-source-delete", "toured_source")
+
+
+# -- the page
+
+
+def table(stops: list[Stop], routes: Routes) -> list[list[str]]:
+    """The rows of the page: a command, the route that it asks, and what comes of it."""
+    router = Router(routes)
+    return [[f"`{stop.command}`", *_asked(stop, router)] for stop in stops]
+
+
+def _asked(stop: Stop, router: Router) -> tuple[str, str]:
+    if stop.command in SILENT:
+        return "", "works"
+    ((method, path),) = stop.ended.requests
+    match = router.match(path)
+    route = f"`{method} {match.resource if match else path}`"
+    if stop.works:
+        return route, "works"
+    return route, f"refused: {stop.error}" if match else "not yet"
+
+
+def page_with(rows: list[list[str]]) -> str:
+    """The page of the documentation, with these rows in its table."""
+    lines = PAGE.read_text("utf-8").splitlines()
+    (head,) = (number for number, line in enumerate(lines) if line == "| command | asks | result |")
+    end = next((number for number in range(head, len(lines)) if not lines[number].startswith("|")), len(lines))
+    told = [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows]
+    return "\n".join([*lines[: head + 2], *told, *lines[end:], ""])

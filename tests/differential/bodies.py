@@ -82,7 +82,7 @@ def broken(site: Site) -> Body:
     return draw.pick(
         [
             {"action": "std.echo", "input": {"output": bad}},
-            {"action": f"std.echo output='<% 1 / 0 %>'"},
+            {"action": "std.echo output='<% 1 / 0 %>'"},
             {"action": "std.noop", "publish": {"broken": bad}},
             {"action": "std.noop", "on-success": [{"noop": bad}]},
             {"action": "std.no_such_action"},
@@ -143,7 +143,7 @@ def _sleep(site: Site) -> Body:
 
 
 def _answered(site: Site) -> Body:
-    output = site.draw.pick([{"a": 1}, {"a": {"b": [1, None]}}, {}, None, []])
+    output: Any = site.draw.pick([{"a": 1}, {"a": {"b": [1, None]}}, {}, None, []])
     site.answers[site.name] = [{"state": "SUCCESS", "output": output}]
     action = site.draw.pick(["std.async_noop", *site.library.waiting])
     body: Body = {"action": action}

@@ -12,11 +12,10 @@ from typing import Any
 class Case:
     """What is played.
 
-    ``answers`` maps the name of a task to what its asynchronous actions are completed with, one after the other; the last
-    one serves all that follow. A task whose list is empty is never answered. ``steps`` are done in their order, before the
-    end is awaited: ``{"quiet": [names]}`` waits until nothing runs but the named tasks, ``{"state": STATE}`` for that
-    state of the execution, ``{"execution": BODY}`` and ``{"task": NAME, "body": BODY}`` are PUT requests,
-    ``{"end": true}`` waits for the end.
+    ``answers`` maps the name of a task to what its asynchronous actions are completed with, one after the other; the
+    last one serves all that follow. A task whose list is empty is never answered. ``steps`` are done in their order,
+    before the end is awaited: ``{"quiet": [names]}`` waits until nothing runs but the named tasks, ``{"end": true}``
+    for the end; ``{"execution": BODY}`` and ``{"task": NAME, "body": BODY}`` are PUT requests.
     """
 
     seed: int
@@ -34,6 +33,11 @@ class Case:
     def as_json(self) -> dict[str, Any]:
         """The case as plain JSON."""
         return asdict(self)
+
+    @property
+    def is_spoiled(self) -> bool:
+        """Whether a definition was given a fault."""
+        return "mutated" in self.about
 
     @property
     def digest(self) -> str:

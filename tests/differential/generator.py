@@ -8,9 +8,9 @@ from tests.differential import library, mutations, operators
 from tests.differential.bodies import Library
 from tests.differential.cases import Case
 from tests.differential.draw import Draw, as_yaml
-from tests.differential.expressions import Known, expression, value
+from tests.differential.expressions import FAILING, Known, expression, value
 from tests.differential.shapes import Graph, make_graph
-from tests.differential.tasks import TaskMaker, broken_expression
+from tests.differential.tasks import TaskMaker
 
 _INPUTS: tuple[tuple[str, Any, str], ...] = (
     ("in_int", 3, "int"),
@@ -74,7 +74,7 @@ def _direct(
             known[f"var{index}"] = kind
         body["vars"] = variables
         if draw.chance(0.04):
-            body["vars"]["bad"] = broken_expression(draw)
+            body["vars"]["bad"] = draw.pick(FAILING)
     graph = make_graph(draw)
     maker = TaskMaker(draw, graph, known, names, patient=patient)
     tasks = maker.make()
@@ -142,7 +142,7 @@ def _outputs(draw: Draw, body: dict[str, Any], graph: Graph, maker: TaskMaker) -
         output = {f"o{index}": value(draw, known)[0] for index in range(draw.number(1, 3))}
         output["o_expr"] = expression(draw, known)[0]
         if draw.chance(0.05):
-            output["bad"] = broken_expression(draw)
+            output["bad"] = draw.pick(FAILING)
         body["output"] = output
     if draw.chance(0.25):
         body["output-on-error"] = {
@@ -150,7 +150,7 @@ def _outputs(draw: Draw, body: dict[str, Any], graph: Graph, maker: TaskMaker) -
             "known": draw.pick(["<% $.get(in_int) %>", "<% $.get(v_t1) %>", 1]),
         }
         if draw.chance(0.08):
-            body["output-on-error"]["bad"] = broken_expression(draw)
+            body["output-on-error"]["bad"] = draw.pick(FAILING)
 
 
 def _environment(draw: Draw, case: Case, params: dict[str, Any], prefix: str) -> None:

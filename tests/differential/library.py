@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from tests.differential.bodies import Library
@@ -220,7 +221,7 @@ def _serialise(tasks: dict[str, Any]) -> None:
     for task in list(tasks.values()):
         needed = task.get("requires", [])
         if isinstance(needed, list) and len(needed) > 1:
-            for earlier, later in zip(needed, needed[1:], strict=False):
+            for earlier, later in pairwise(needed):
                 own = tasks[later].get("requires", [])
                 own = [own] if isinstance(own, str) else own
                 tasks[later]["requires"] = [*own, earlier] if earlier not in own else own

@@ -1,4 +1,4 @@
-"""Makes answers of two servers comparable: ids and times are masked, texts that wrap server internals become a class."""
+"""Makes answers of servers comparable: ids and times are masked, texts around server internals become a class."""
 
 from __future__ import annotations
 

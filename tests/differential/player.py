@@ -32,6 +32,8 @@ class Player:
         self.found: Answer = {}
         self._id = ""
         self._answered: dict[str, int] = {}
+        # Tasks that nobody will ever answer, nor any timer end.
+        self._held = {name for step in case.steps for name in step.get("quiet", ()) if case.answers.get(name) == []}
         self._resumes = 0
         self._picture = ""
         self._same_pictures = 0
@@ -134,7 +136,7 @@ class Player:
             others = [task for task in tasks if task["name"] not in names]
             resting = (*DONE, "WAITING", "IDLE") if state == "PAUSED" else (*DONE, "WAITING")
             still = all(task["state"] in resting for task in others) and all(task["state"] != "IDLE" for task in held)
-            if still and (state in ENDED or state == "PAUSED" and not names or held and state == "RUNNING"):
+            if still and (state in ENDED or (state == "PAUSED" and not names) or (held and state == "RUNNING")):
                 return
             if still and state == "PAUSED":
                 self._resume()
@@ -179,7 +181,7 @@ class Player:
                     return False
                 if task["state"] in ("IDLE", "DELAYED") and task["state"] not in resting:
                     return False
-            elif task["state"] not in (*DONE, *resting) and self.case.answers.get(task["name"]) != []:
+            elif task["state"] not in (*DONE, *resting) and task["name"] not in self._held:
                 return False
         return True
 

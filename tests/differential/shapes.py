@@ -1,12 +1,13 @@
-"""The bare graph of a random direct workflow, with what will come of it planned: which tasks run and which transitions fire.
+"""The bare graph of a random direct workflow, with its planned fate: which tasks run and which transitions fire.
 
-Only graphs whose outcome does not depend on who is faster: no task before a join runs twice, a join is reached exactly as
-often as it waits for, or it fails after the only arrival.
+Only graphs whose outcome does not depend on who is faster: no task before a join runs twice, a join is reached exactly
+as often as it waits for, or it fails after the only arrival.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.differential.draw import Draw
 
@@ -75,7 +76,7 @@ def make_graph(draw: Draw) -> Graph:
         names = [f"t{number}" for number in range(1, 10)]
     if shape == "chain":
         nodes = [Node(names.pop(0)) for _ in range(draw.number(2, 6))]
-        for source, target in zip(nodes, nodes[1:], strict=False):
+        for source, target in pairwise(nodes):
             _link(draw, source, target, 0.95)
     elif shape == "tree":
         nodes = [Node(names.pop(0)) for _ in range(draw.number(3, 7))]
@@ -146,9 +147,10 @@ def _plan(draw: Draw, graph: Graph) -> None:
 def _plan_join(draw: Draw, node: Node) -> None:
     arrivals, inbound = len(node.arrivals), len(node.inbound)
     if arrivals == inbound:
-        node.join = draw.pick(["all", "all", inbound])
+        node.join = "all" if draw.pick([True, True, False]) else inbound
     elif arrivals == 1:
-        node.join = draw.pick(["one", 1, "all", "all", inbound])
+        options: list[str | int] = ["one", 1, "all", "all", inbound]
+        node.join = draw.pick(options)
         node.impossible = node.join in {"all", inbound}
     else:
         node.join = max(arrivals, 1)

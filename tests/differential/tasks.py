@@ -7,7 +7,7 @@ from typing import Any
 from tests.differential import bodies
 from tests.differential.bodies import Body, Library, Site
 from tests.differential.draw import Draw
-from tests.differential.expressions import FAILING, Known, expression, guard, value
+from tests.differential.expressions import Known, expression, guard, value
 from tests.differential.shapes import COMMAND_NAMES, Graph, Node
 
 Clause = list[tuple[str, str | None]]
@@ -45,10 +45,8 @@ class TaskMaker:
         alone = node.reached and self.graph.alone(node)
         known = self.known_before(node)
         site = Site(draw, node.name, known, self.library, alone, self.answers, patient=self.patient)
-        if node.impossible or not node.fails:
-            body = bodies.succeeding(site)
-        else:
-            body = bodies.failing(site)
+        succeeds = node.impossible or not node.fails
+        body = bodies.succeeding(site) if succeeds else bodies.failing(site)
         if alone and self._may_break and draw.chance(0.05):
             self._may_break = False
             body = bodies.broken(site)
@@ -168,7 +166,10 @@ class TaskMaker:
         if alone and draw.chance(0.08):
             self._add_command(clauses, own)
         for name, clause in clauses.items():
-            body.setdefault(name, self._written(node, name, clause))
+            written = self._written(node, name, clause)
+            if name in body:
+                written = body[name] + [target for target, _ in clause if target != "noop"]
+            body[name] = written
         if draw.chance(0.1):
             name = draw.pick([own, "on-complete"])
             body.setdefault(name, {"publish": self._advanced_publish(node, name)})
@@ -218,7 +219,7 @@ class TaskMaker:
             scopes["branch"] = {f"b_{node.name}_{short}": value(draw, known)[0]}
         if not scopes or draw.chance(0.4):
             shared = expression(draw, known)[0]
-            # OpenStack Mistral evaluates these again whenever the task is read, and cannot when it asks for the execution.
+            # OpenStack Mistral evaluates these whenever the task is read, and cannot when they ask for the execution.
             scopes["global"] = {f"g_{node.name}": 1 if "execution()" in shared else shared}
         if draw.chance(0.1):
             scopes["atomic"] = {f"a_{node.name}": 1}
@@ -226,8 +227,3 @@ class TaskMaker:
             # What the task publishes by the short form is lost then.
             self.known_after[node.name] = known
         return scopes
-
-
-def broken_expression(draw: Draw) -> str:
-    """An expression that cannot be evaluated."""
-    return draw.pick(FAILING)
