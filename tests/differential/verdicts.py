@@ -16,7 +16,7 @@ def reason_for(case: Case, ours: Answer, theirs: Answer) -> str:
     mine, other = ours.get("execution"), theirs.get("execution")
     if mine is None or other is None:
         return ""
-    if mine["state"] in ENDED and other["state"] not in ENDED and _starts_late_with_wrong_parameters(mine, other):
+    if mine["state"] in ENDED and other["state"] not in ENDED and _starts_late_with_wrong_parameters(case, mine, other):
         return "wrong parameters of an action that starts late leave OpenStack Mistral waiting"
     if mine["state"] == "ERROR" and mine["state_info"] in _EVALUATION_ERRORS and other["state"] == "PAUSED":
         return "an output that cannot be evaluated at a resume leaves OpenStack Mistral paused"
@@ -27,7 +27,10 @@ def reason_for(case: Case, ours: Answer, theirs: Answer) -> str:
     return ""
 
 
-def _starts_late_with_wrong_parameters(mine: Answer, other: Answer) -> bool:
+def _starts_late_with_wrong_parameters(case: Case, mine: Answer, other: Answer) -> bool:
+    """Whether a join or a delayed task stays where it was, as its action has wrong parameters or a null ``timeout``."""
+    if "timeout: <% $.get(absent) %>" in "".join(case.workflows + case.workbooks):
+        return any(_states(other, name) == {"WAITING"} for name in other["tasks"])
     return any(
         task["state_info"] == "<failed to run task>" and _states(other, name) & {"WAITING", "DELAYED"}
         for name, found in mine["tasks"].items()

@@ -125,10 +125,10 @@ def test_safe_rerun_is_the_tasks_or_the_default_and_never_evaluated(default, own
     assert links.safe_rerun("t") is expected
 
 
-def test_commands_are_commands_unless_a_task_has_their_name():
+def test_commands_are_commands_also_where_a_task_has_their_name():
     links = graph("tasks: {a: {on-success: [noop, fail, succeed, pause]}, noop: {action: std.noop}}")
     assert [links.is_command(name) for name in ("noop", "fail", "succeed", "pause", "a")] == [
-        False,
+        True,
         True,
         True,
         True,
