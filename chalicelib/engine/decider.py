@@ -343,6 +343,9 @@ def _act_on_timer(draft: Draft, task: TaskExecution, timer: Timer) -> None:
             # A task has no timer of the second kind.
             message = f"Task timed out [timeout(s)={int(timer.delay_sec)}]."
             draft.then(CompleteTask(task.ordinal, State.ERROR, message))
+        case TimerKind.ATTEMPT_TIMEOUT:
+            message = f"Attempt timed out [attempt-timeout(s)={int(timer.delay_sec)}]."
+            draft.then(CompleteTask(task.ordinal, State.ERROR, message))
         case _:
             assert_never(timer.kind)
 

@@ -3,7 +3,8 @@
 Order and conditions are Mistral's (engine/policies.py).
 
 Before: pause-before, wait-before, then the checks of the later ones, timeout, concurrency. After: wait-after, fail-on,
-retry. They do not run before a retry, after a pause, or before the first run of a join.
+retry. They do not run before a retry, after a pause, or before the first run of a join. Time limits of a single attempt are
+set before each.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def before_start(engine: Engine, draft: Draft, task: TaskExecution) -> TaskExecu
     if spec.timeout is not None:
         delay_sec = _seconds(engine, draft, task, "TimeoutPolicy", spec.timeout)
         if delay_sec:
-            task = draft.set_timer(task, TimerKind.TIMEOUT, delay_sec)
+            task = draft.set_timer(draft.put(task, timeout_sec=delay_sec), TimerKind.TIMEOUT, delay_sec)
     if spec.concurrency is not None:
         value = _value(engine, draft, task, spec.concurrency)
         task = draft.put(task, concurrency=policies.whole_number("ConcurrencyPolicy", "concurrency", value) or None)
@@ -74,6 +75,22 @@ def _wait_before(engine: Engine, draft: Draft, task: TaskExecution, spec: Polici
         waited_before=True,
     )
     return draft.set_timer(task, TimerKind.WAIT_BEFORE, delay_sec)
+
+
+def before_attempt(engine: Engine, draft: Draft, task: TaskExecution) -> TaskExecution:
+    """Set the time limits of an attempt that is about to run: the first one, a retry, a join that has come together.
+
+    A limit that has run out is set anew for the retry: OpenStack Mistral lets that run without one, possibly for ever.
+
+    Raises MistralError, MissingData.
+    """
+    if task.timeout_sec is not None and all(timer.kind is not TimerKind.TIMEOUT for timer in task.timers):
+        task = draft.set_timer(task, TimerKind.TIMEOUT, task.timeout_sec)
+    retry = engine.plan.graph.policies(task.name).retry
+    if retry is None or retry.attempt_timeout is None:
+        return task
+    delay_sec = _seconds(engine, draft, task, "RetryPolicy", retry.attempt_timeout)
+    return draft.set_timer(task, TimerKind.ATTEMPT_TIMEOUT, delay_sec) if delay_sec else task
 
 
 def after_complete(engine: Engine, draft: Draft, task: TaskExecution) -> TaskExecution:

@@ -289,10 +289,11 @@ def transform(engine: Engine, draft: Draft, action: ActionExecution, result: Res
 
 
 def _timeout_sec(engine: Engine, draft: Draft, task: TaskExecution, spec: TaskSpec) -> float | None:
-    timeout = spec.policies.timeout
-    if isinstance(timeout, str):
-        timeout = evaluate(engine, draft, timeout, timeout_scope(draft, task))
-    return float(timeout) if isinstance(timeout, (int, float)) and timeout > 0 else None
+    retry = spec.policies.retry
+    limits = [spec.policies.timeout, retry.attempt_timeout if retry is not None else None]
+    scope = timeout_scope(draft, task)
+    known = [evaluate(engine, draft, limit, scope) if isinstance(limit, str) else limit for limit in limits]
+    return min((float(limit) for limit in known if isinstance(limit, (int, float)) and limit > 0), default=None)
 
 
 def _schedule_workflow(

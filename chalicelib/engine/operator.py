@@ -148,6 +148,7 @@ def rerun(draft: Draft, event: RerunRequested) -> None:
         result_after_wait=None,
         results_dropped=False,
         timers=(),
+        timeout_sec=None,
         triggered_by=(),
         processed=False,
         finished_at=None,

@@ -114,6 +114,7 @@ class TimerKind(StrEnum):
     WAIT_AFTER = "wait-after"
     RETRY = "retry"
     TIMEOUT = "timeout"
+    ATTEMPT_TIMEOUT = "attempt-timeout"
     WORKFLOW_TIMEOUT = "workflow-timeout"
 
 
@@ -170,7 +171,7 @@ class TaskExecution:
     ``stamp`` counts the timers it set. ``context`` is what it hands on, if it published anything; ``out_context``
     overrides that when the task has run again after others had received the first one. ``page`` is the page of finished
     tasks on which its record stands. Results of action executions numbered below ``accepted_from`` no longer count.
-    ``item_values`` are the lists that a with-items task goes through, by variable, while some of its items have not
+    ``timeout_sec`` is the time limit of the task, once it counts. ``item_values`` are the lists that a with-items task goes through, by variable, while some of its items have not
     started.
     """
 
@@ -198,6 +199,7 @@ class TaskExecution:
     items: ItemsProgress | None = None
     stamp: int = 0
     timers: tuple[Timer, ...] = ()
+    timeout_sec: int | None = None
     retry_no: int = 0
     waited_before: bool = False
     waited_after: bool = False

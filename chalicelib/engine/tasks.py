@@ -198,6 +198,7 @@ def continue_task(engine: Engine, draft: Draft, step: ContinueTask) -> None:
 
 
 def _run(engine: Engine, draft: Draft, task: TaskExecution) -> None:
+    task = hooks.before_attempt(engine, draft, task)
     try:
         if task.has_items:
             items.run(engine, draft, task)
@@ -226,8 +227,8 @@ def complete(engine: Engine, draft: Draft, step: CompleteTask) -> None:
         finished_at=draft.now,
         item_values=None,
         # Whoever ends before it began, such as by its time limit, no longer waits for its beginning;
-        # a retry has its own time.
-        timers=tuple(timer for timer in task.timers if timer.kind != "wait-before"),
+        # a retry has its own time, and its own attempt.
+        timers=tuple(timer for timer in task.timers if timer.kind not in ("wait-before", "attempt-timeout")),
     )
     progress = draft.joins.get(task.name)
     if progress is not None and task.triggered_by != _triggers(progress):

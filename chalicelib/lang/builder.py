@@ -213,6 +213,7 @@ def _retry(raw: Json) -> RetrySpec | None:
         backoff=fields.get("backoff"),
         max_delay=fields.get("max-delay"),
         jitter=fields.get("jitter"),
+        attempt_timeout=fields.get("attempt-timeout") or None,
     )
 
 

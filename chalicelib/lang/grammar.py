@@ -186,6 +186,7 @@ RETRY: Final = Keyed(
         "backoff": Number(minimum=1),
         "max-delay": WHOLE,
         "jitter": Number(minimum=0, maximum=1),
+        "attempt-timeout": EXPRESSION_OR_WHOLE,
     },
     required=("count", "delay"),
 )

@@ -36,6 +36,7 @@ class RetrySpec:
     backoff: Json = None
     max_delay: Json = None
     jitter: Json = None
+    attempt_timeout: Json = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,14 +177,15 @@ main:
 
 def random_case(seed: int, *, exact: bool) -> Case:
     """The workflow of a seed."""
-    return _Author(Random(seed), exact).case()
+    return _Author(Random(seed), Random(f"limits {seed}"), exact).case()
 
 
 class _Author:
     """Writes one document: ``main`` and the sub-workflows it uses."""
 
-    def __init__(self, random: Random, exact: bool) -> None:
+    def __init__(self, random: Random, limits: Random, exact: bool) -> None:
         self.random = random
+        self.limits = limits
         self.exact = exact
         self.document: Body = {"version": "2.0"}
         self.count = 0
@@ -271,6 +272,8 @@ class _Author:
             task.update({"keep-result": False, "safe-rerun": True})
         if not self.exact and self.chance(0.12):
             task["timeout"] = self.random.choice([1, 20, 300])
+        if not self.exact and "retry" in task and self.limits.random() < 0.3:
+            task["retry"]["attempt-timeout"] = self.limits.choice([1, 20, 300])
         return task
 
     def work(self, name: str, depth: int) -> Body:

@@ -108,6 +108,7 @@ TASKS = st.builds(
     items=optional(ITEMS),
     stamp=NUMBERS,
     timers=tuples(TIMERS),
+    timeout_sec=optional(NUMBERS),
     retry_no=NUMBERS,
     waited_before=st.booleans(),
     waited_after=st.booleans(),

@@ -249,14 +249,105 @@ def test_a_timeout_fails_the_task_and_a_late_result_changes_only_its_own_record(
     assert execution.task("t").state_info == before.state_info
 
 
-def test_a_timeout_is_retried_without_a_new_limit():
+def test_a_timeout_that_is_retried_holds_for_the_retry_anew():
     execution = run("w: {tasks: {t: {action: std.async_noop, timeout: 5, retry: {count: 1, delay: 1}}}}")
     execution.cloud.pass_time(6)
     assert execution.states == {"t": "RUNNING"}
-    execution.cloud.pass_time(1000)
+    execution.cloud.pass_time(4)
     assert execution.states == {"t": "RUNNING"}
+    execution.cloud.pass_time(1)
+    assert execution.states == {"t": "ERROR"}
+    assert execution.task("t").state_info == "Task timed out [timeout(s)=5]."
+    assert len(execution.actions("t")) == 2
+
+
+def test_a_timeout_that_is_retried_may_be_followed_by_success():
+    execution = run("w: {tasks: {t: {action: std.async_noop, timeout: 5, retry: {count: 1, delay: 1}}}}")
+    execution.cloud.pass_time(6)
     execution.complete("t")
+    execution.cloud.pass_time(1000)
     assert execution.state == "SUCCESS"
+
+
+def test_a_timeout_of_a_join_counts_neither_at_first_nor_for_a_retry_but_after_a_rerun():
+    execution = run(
+        """
+w:
+  tasks:
+    a: {action: std.noop, on-success: j}
+    j: {join: all, action: std.async_noop, timeout: 5, retry: {count: 1, delay: 1}}
+"""
+    )
+    execution.cloud.pass_time(100)
+    execution.fail("j")
+    execution.cloud.pass_time(100)
+    assert execution.states["j"] == "RUNNING"
+    execution.fail("j").rerun("j")
+    execution.cloud.pass_time(6)
+    assert execution.states["j"] == "RUNNING"
+    execution.cloud.pass_time(5)
+    assert execution.states["j"] == "ERROR"
+
+
+def test_an_attempt_timeout_ends_each_attempt_and_the_retry_begins_anew():
+    execution = run(
+        "w: {tasks: {t: {action: std.async_noop, retry: {count: 2, delay: 10, attempt-timeout: <% 5 %>}}}}"
+    )
+    assert timer_of(execution, "attempt-timeout")[1].delay_sec == 5
+    for _ in range(2):
+        execution.cloud.pass_time(15)
+        assert execution.states == {"t": "RUNNING"}
+    execution.cloud.pass_time(5)
+    assert execution.task("t").state_info == "Attempt timed out [attempt-timeout(s)=5]."
+    assert len(execution.actions("t")) == 3
+
+
+def test_an_attempt_that_fails_in_time_takes_its_limit_with_it():
+    execution = run("w: {tasks: {t: {action: std.async_noop, retry: {count: 1, delay: 10, attempt-timeout: 5}}}}")
+    execution.cloud.pass_time(4)
+    execution.fail("t")
+    execution.cloud.pass_time(10)
+    execution.cloud.pass_time(4)
+    assert execution.states == {"t": "RUNNING"}
+    assert len(execution.actions("t")) == 2
+
+
+def test_an_attempt_timeout_counts_from_when_a_join_has_come_together():
+    execution = run(
+        """
+w:
+  tasks:
+    a: {action: std.async_noop, on-success: j}
+    j: {join: all, action: std.async_noop, retry: {count: 1, delay: 0, attempt-timeout: 5}}
+"""
+    )
+    execution.cloud.pass_time(100)
+    execution.complete("a")
+    execution.cloud.pass_time(10)
+    assert execution.states["j"] == "ERROR"
+    assert len(execution.actions("j")) == 2
+
+
+def test_an_attempt_timeout_bounds_all_items_of_an_attempt():
+    execution = run(
+        "w: {tasks: {t: {with-items: 'i in [1, 2]', action: std.async_noop,"
+        " retry: {count: 1, delay: 0, attempt-timeout: 5}}}}"
+    )
+    execution.cloud.pass_time(5)
+    assert len(execution.actions("t")) == 4
+    execution.cloud.pass_time(5)
+    assert execution.state == "ERROR"
+
+
+def test_a_limit_of_the_whole_task_holds_beside_that_of_an_attempt():
+    execution = run(
+        "w: {tasks: {t: {action: std.async_noop, timeout: 12, retry: {count: 9, delay: 0, attempt-timeout: 5}}}}"
+    )
+    execution.cloud.pass_time(11)
+    assert execution.task("t").retry_no == 2
+    execution.cloud.pass_time(1)
+    assert execution.task("t").retry_no == 3
+    assert {effect.timeout_sec for _, effect in execution.cloud.released} == {5.0}
 
 
 def test_the_result_of_an_attempt_that_was_given_up_no_longer_counts():

@@ -120,6 +120,7 @@ def test_policies_keep_what_was_written():
             RetrySpec(3, 1, backoff=1.5, max_delay=60, jitter=0.5),
         ),
         ("count=3 delay=1 backoff=2 max-delay=9", RetrySpec(3, 1, backoff=2, max_delay=9)),
+        ("{count: 3, delay: 1, attempt-timeout: <% $.t %>}", RetrySpec(3, 1, attempt_timeout="<% $.t %>")),
     ],
 )
 def test_retry_has_two_forms(written, retry):
@@ -127,7 +128,7 @@ def test_retry_has_two_forms(written, retry):
 
 
 @pytest.mark.parametrize(
-    "extension", ["backoff: 0.5", "jitter: 2", "max-delay: -1", "backoff: '2'", "on-timeout: true"]
+    "extension", ["backoff: 0.5", "jitter: 2", "max-delay: -1", "backoff: '2'", "on-timeout: true", "attempt-timeout: -1"]
 )
 def test_the_extensions_of_retry_are_checked(extension):
     assert "tasks.t.retry" in str(refusal(f"tasks: {{t: {{retry: {{count: 1, delay: 1, {extension}}}}}}}"))
