@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chalicelib.errors import NotAllowedException, UnauthorizedException
+from chalicelib.errors import InputException, UnauthorizedException
 from chalicelib.vocabulary import Json
 
 PROJECT_WITHOUT_AUTHENTICATION: Final = "<default-project>"
 ADMIN_ROLE: Final = "admin"
+# Where clients log in, below the address of the service.
+KEYSTONE_PATH: Final = "/v3"
+_TARGET_CLOUD: Final = "x-target-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +29,30 @@ class Caller:
         """Whether the caller may see every project and publish objects."""
         return ADMIN_ROLE in self.roles
 
-    def may_see(self, project_id: str) -> bool:
-        """Whether a private object of that project exists for this caller."""
-        return self.is_admin or project_id == self.project_id
 
-    def demand_admin(self) -> None:
-        """Raises NotAllowedException unless the caller is an admin."""
-        if not self.is_admin:
-            raise NotAllowedException("Operation forbidden (insufficient permissions)")
-
-
-def caller_of(request_context: Mapping[str, Any], auth: str) -> Caller:
+def caller_of(request_context: Mapping[str, Any], auth: str, *, local_admin: bool = False) -> Caller:
     """The caller that API Gateway's authorizer vouches for.
 
-    With ``auth`` "none" everyone is the default project, and nobody an admin. Raises UnauthorizedException when an
-    authorizer was to speak and did not.
+    With ``auth`` "none" everyone is the default project, and nobody an admin, unless ``local_admin`` makes everyone
+    one. Raises UnauthorizedException when an authorizer was to speak and did not.
     """
     if auth == "none":
-        return Caller()
+        return Caller(roles=frozenset({ADMIN_ROLE})) if local_admin else Caller()
     claims: Mapping[str, Json] = request_context.get("authorizer") or {}
     project_id = claims.get("project_id")
     if not project_id:
         raise UnauthorizedException("The request carries no identity; send a valid X-Auth-Token.")
     roles = (role.strip() for role in str(claims.get("roles") or "").split(","))
     return Caller(str(project_id), claims.get("user_id"), frozenset(filter(None, roles)))
+
+
+def refuse_target_cloud(headers: Mapping[str, str]) -> None:
+    """Raise InputException for a request that brings a token for another cloud: it would have to be stored in clear."""
+    if any(name.startswith(_TARGET_CLOUD) for name in headers):
+        raise InputException(
+            "The headers X-Target-... are not supported: the token would be stored with the execution. Keep the "
+            "credentials of the cloud as the project's secret 'openstack'."
+        )
 
 
 def base_url_of(headers: Mapping[str, str], request_context: Mapping[str, Any]) -> str:
