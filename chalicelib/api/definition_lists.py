@@ -19,6 +19,9 @@ from chalicelib.services.definitions import Access, Definitions
 from chalicelib.vocabulary import JsonObject
 
 ALL_PROJECTS: Final = "all_projects"
+_OF_ALL_PROJECTS: Final = (Kind.WORKFLOW, Kind.CODE_SOURCE, Kind.DYNAMIC_ACTION)
+# Fields that hold whole texts.
+_TEXTS: Final = ("definition", "content")
 
 
 def access_of(call: Call) -> Access:
@@ -26,9 +29,14 @@ def access_of(call: Call) -> Access:
     return Access(call.caller.project_id, call.caller.is_admin)
 
 
+def flags_of(kind: Kind) -> tuple[str, ...]:
+    """The arguments of a list that are no columns."""
+    return (ALL_PROJECTS,) if kind in _OF_ALL_PROJECTS else ()
+
+
 def list_definitions(definitions: Definitions, kind: Kind, call: Call) -> JsonObject:
-    """The answer to a list of workbooks, workflows or environments."""
-    query = list_query(call, RESOURCES[kind], flags=(ALL_PROJECTS,) if kind is Kind.WORKFLOW else ())
+    """The answer to a list of anything but actions."""
+    query = list_query(call, RESOURCES[kind], flags=flags_of(kind))
     if query.fields is not None and "input" in query.fields and kind is Kind.WORKFLOW:
         query = replace(query, fields=query.fields | {"interface"})
     access = access_of(call)
@@ -54,7 +62,7 @@ def _page(query: ListQuery, browsed: Iterator[Definition]) -> tuple[list[JsonObj
         row = row_of(record)
         if query.matches(row):
             page.append(_light(query, row))
-            characters += len(page[-1].get("definition", ""))
+            characters += sum(len(page[-1].get(name, "")) for name in _TEXTS)
         is_full = len(page) == query.limit or characters > limits.RESPONSE_BYTES_MAX
         if is_full or looked_at == limits.DEFINITIONS_SCANNED_MAX:
             return page, record.id
@@ -63,8 +71,8 @@ def _page(query: ListQuery, browsed: Iterator[Definition]) -> tuple[list[JsonObj
 
 def _light(query: ListQuery, row: JsonObject) -> JsonObject:
     """The row without its text, where nobody looks at that: a thousand texts would fill the memory."""
-    looked_at = query.wants("definition") or query.filter_on("definition") or query.sort[0].name == "definition"
-    return row if looked_at else {name: value for name, value in row.items() if name != "definition"}
+    unseen = [name for name in _TEXTS if not (query.wants(name) or query.filter_on(name) or query.sort[0].name == name)]
+    return {name: value for name, value in row.items() if name not in unseen} if unseen else row
 
 
 def _stored_order(query: ListQuery) -> Order | None:
