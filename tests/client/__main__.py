@@ -4,9 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import app
-from tests.client.shell import Mistral
-from tests.client.tour import PAGE, Tour, page_with, table
-from tests.docs_service import serving
+from tests.client.tour import PAGE, page_with, table, touring
 
-with TemporaryDirectory() as home, serving("--storage", "memory") as url:
-    PAGE.write_text(page_with(table(Tour(Mistral(url, Path(home))).run(), app.app.routes)), "utf-8")
+with TemporaryDirectory() as home, touring(Path(home)) as tour:
+    PAGE.write_text(page_with(table(tour.run(), app.app.routes)), "utf-8")

@@ -42,20 +42,19 @@ class Ended:
 
 @dataclass(frozen=True)
 class Mistral:
-    """A user at a shell, who has told the client where the service is and keeps files in a directory."""
+    """A user at a shell, who has told the client where the service is and keeps files in a directory.
+
+    ``options``: what the client is told instead of the address, such as how to log in.
+    """
 
     url: str
     home: Path
+    options: tuple[str, ...] = ()
 
     def run(self, *arguments: str) -> Ended:
         """Run a command to its end, well or badly."""
-        output, errors = io.StringIO(), io.StringIO()
-        with redirect_stdout(output), redirect_stderr(errors), _surroundings(), _watching() as made:
-            try:
-                status = shell.main(["--os-mistral-url", self.url, *arguments])
-            except SystemExit as ended:  # argparse, about arguments
-                status = ended.code if isinstance(ended.code, int) else 1
-        return Ended(status, output.getvalue(), errors.getvalue(), tuple(made))
+        who = self.options or ("--os-mistral-url", self.url)
+        return ended_with(lambda: shell.main([*who, *arguments]))
 
     def text(self, *arguments: str) -> str:
         """What a command prints that ends well."""
@@ -124,6 +123,17 @@ class Mistral:
         """The row of the only action execution of a task."""
         (found,) = self.rows("action-execution-list", self.task(execution_id, task_name)["ID"])
         return found
+
+
+def ended_with(main: Callable[[], int]) -> Ended:
+    """What came of a command's main function; it thinks that the process is its own."""
+    output, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(errors), _surroundings(), _watching() as made:
+        try:
+            status = main()
+        except SystemExit as ended:  # argparse, about arguments
+            status = ended.code if isinstance(ended.code, int) else 1
+    return Ended(status, output.getvalue(), errors.getvalue(), tuple(made))
 
 
 def eventually(look: Callable[[], str], *expected: str) -> str:

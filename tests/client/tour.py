@@ -1,13 +1,20 @@
 """Every command of the client once, in an order in which it can work, and the page of the documentation about it."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from chalicelib.local.gateway import Router, Routes
+from tests.client.openstack import words
 from tests.client.shell import Ended, Mistral
+from tests.docs_service import serving_projects
 from tests.markdown import ROOT
 
 PAGE = ROOT / "docs" / "client.md"
+TOUR_SEC = 300.0
 # Commands that ask for nothing.
 SILENT = frozenset({"bash-completion"})
 
@@ -38,6 +45,17 @@ toured_echo:
   base: std.echo output=1
 """
 
+SOURCE = """
+from mistral_lib import actions
+
+class Double(actions.Action):
+    def __init__(self, number):
+        self.number = number
+
+    def run(self, context):
+        return 2 * self.number
+"""
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -59,10 +77,12 @@ class Stop:
 
 
 class Tour:
-    """Runs all commands and keeps what came of them."""
+    """Runs all commands and keeps what came of them. ``other`` is a user of another project."""
 
-    def __init__(self, mistral: Mistral) -> None:
-        self._mistral = mistral
+    def __init__(self, mistral: Mistral, other: Mistral, other_project: str) -> None:
+        self.admin = self._mistral = mistral
+        self.other = other
+        self._other_project = other_project
         self.stops: list[Stop] = []
 
     @cached_property
@@ -73,12 +93,12 @@ class Tour:
             "workflow": file("workflow.yaml", WORKFLOW),
             "action": file("action.yaml", ACTION),
             "environment": file("environment.json", {"name": "toured_env", "variables": {"colour": "blue"}}),
-            "source": file("source.py", "class Action:\n    pass\n"),
+            "source": file("source.py", SOURCE),
         }
 
-    def visit(self, command: str, *arguments: str) -> None:
+    def visit(self, command: str, *arguments: str, by: Mistral | None = None) -> None:
         """Run a command."""
-        self.stops.append(Stop(command, self._mistral.run(command, *arguments)))
+        self.stops.append(Stop(command, (by or self._mistral).run(command, *arguments)))
 
     def run(self) -> list[Stop]:
         """The whole tour."""
@@ -147,6 +167,7 @@ class Tour:
     def _actions_alone(self) -> None:
         self.visit("run-action", "std.echo", '{"output": 1}')
         saved = self._mistral.one("run-action", "std.async_noop", "{}", "--save-result")
+        self._mistral.text("action-execution-update", saved["ID"], "--state", "SUCCESS")
         self.visit("action-execution-delete", saved["ID"])
 
     def _triggers(self) -> None:
@@ -163,11 +184,12 @@ class Tour:
 
     def _sharing(self) -> None:
         workflow_id = self._mistral.one("workflow-get", "toured")["ID"]
-        self.visit("member-create", workflow_id, "workflow", "other")
+        other = self._other_project
+        self.visit("member-create", workflow_id, "workflow", other)
         self.visit("member-list", workflow_id, "workflow")
-        self.visit("member-get", workflow_id, "workflow", "-m", "other")
-        self.visit("member-update", workflow_id, "workflow", "-m", "other")
-        self.visit("member-delete", workflow_id, "workflow", "other")
+        self.visit("member-get", workflow_id, "workflow", "-m", other)
+        self.visit("member-update", workflow_id, "workflow", "-m", other, by=self.other)
+        self.visit("member-delete", workflow_id, "workflow", other)
 
     def _deletions(self) -> None:
         for command, name in (("workbook", "toured_book"), ("workflow", "toured"), ("action", "toured_echo")):
@@ -181,38 +203,46 @@ class Tour:
         self.visit("code-source-get", "toured_source")
         self.visit("code-source-get-content", "toured_source")
         self.visit("code-source-update", "toured_source", source)
-        self.visit("dynamic-action-create", "toured_dynamic", "Action", "toured_source")
+        self.visit("dynamic-action-create", "toured_dynamic", "Double", "toured_source")
         self.visit("dynamic-action-list")
         self.visit("dynamic-action-get", "toured_dynamic")
-        self.visit("dynamic-action-update", "toured_dynamic", "--class-name", "Action")
+        self.visit("dynamic-action-update", "toured_dynamic", "--class-name", "Double")
         self.visit("dynamic-action-delete", "toured_dynamic")
         self.visit("code-source-delete", "toured_source")
+
+
+@contextmanager
+def touring(home: Path, user: type[Mistral] = Mistral) -> Iterator[Tour]:
+    """A tour by an admin of a service that tells projects apart and where action executions may be deleted."""
+    settings = {"MISTRAL_ALLOW_ACTION_EXECUTION_DELETION": "true"}
+    with serving_projects("--storage", "memory", within_sec=TOUR_SEC, settings=settings) as urls:
+        yield Tour(user(urls["admin"], home), user(urls["demo"], home), "demo")
 
 
 # -- the page
 
 
 def table(stops: list[Stop], routes: Routes) -> list[list[str]]:
-    """The rows of the page: a command, the route that it asks, and what comes of it."""
+    """The rows of the page: a command, the route that it asks, its name in ``openstack``, and what comes of it."""
     router = Router(routes)
-    return [[f"`{stop.command}`", *_asked(stop, router)] for stop in stops]
+    return [[f"`{stop.command}`", *_told(stop, router)] for stop in stops]
 
 
-def _asked(stop: Stop, router: Router) -> tuple[str, str]:
+def _told(stop: Stop, router: Router) -> tuple[str, str, str]:
+    alias = words().get(stop.command)
+    other = f"`{alias}`" if alias else ""
+    result = "works" if stop.works else f"refused: {stop.error}"
     if stop.command in SILENT:
-        return "", "works"
+        return "", other, result
     ((method, path),) = stop.ended.requests
     match = router.match(path)
-    route = f"`{method} {match.resource if match else path}`"
-    if stop.works:
-        return route, "works"
-    return route, f"refused: {stop.error}" if match else "not yet"
+    return f"`{method} {match.resource if match else path}`", other, result
 
 
 def page_with(rows: list[list[str]]) -> str:
     """The page of the documentation, with these rows in its table."""
     lines = PAGE.read_text("utf-8").splitlines()
-    (head,) = (number for number, line in enumerate(lines) if line == "| command | asks | result |")
+    (head,) = (number for number, line in enumerate(lines) if line == "| `mistral` | asks | `openstack` | result |")
     end = next((number for number in range(head, len(lines)) if not lines[number].startswith("|")), len(lines))
-    told = [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows]
+    told = [re.sub(r"\|  (?=\|)", "| ", f"| {' | '.join(row)} |") for row in rows]
     return "\n".join([*lines[: head + 2], *told, *lines[end:], ""])
