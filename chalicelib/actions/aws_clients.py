@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from botocore.config import Config
@@ -25,6 +25,15 @@ _TIMEOUT_STEPS_SEC: Final = (1, 2, 5, 10, 20, 30, 45, 60, 75, 90, 105, 120, 180,
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """Credentials for a while."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ClientKey:
     """What tells clients apart."""
 
@@ -32,6 +41,7 @@ class ClientKey:
     region: str | None
     endpoint_url: str | None
     timeout_sec: int
+    credentials: Credentials | None = None
 
 
 class AwsClients:
@@ -43,9 +53,17 @@ class AwsClients:
         self._clients: OrderedDict[ClientKey, Any] = OrderedDict()
         self._session: Session | None = None
 
-    def client(self, service: str, *, region: str | None, endpoint_url: str | None, deadline_sec: float | None) -> Any:
-        """A client for a service whose calls give up before ``deadline_sec``."""
-        key = ClientKey(service, region, endpoint_url, _timeout_sec(deadline_sec))
+    def client(
+        self,
+        service: str,
+        *,
+        region: str | None,
+        endpoint_url: str | None,
+        deadline_sec: float | None,
+        credentials: Credentials | None = None,
+    ) -> Any:
+        """A client for a service whose calls give up before ``deadline_sec``; by default as the process itself."""
+        key = ClientKey(service, region, endpoint_url, _timeout_sec(deadline_sec), credentials)
         with self._lock:
             if key not in self._clients:
                 self._clients[key] = self._make(key)
@@ -69,10 +87,20 @@ class AwsClients:
             inject_host_prefix=not emulated,
         )
         client = self._session.create_client(
-            key.service, region_name=key.region, endpoint_url=key.endpoint_url, config=config
+            key.service, region_name=key.region, endpoint_url=key.endpoint_url, config=config, **_login(key.credentials)
         )
         client.meta.events.register_first("needs-retry", _never_repeat_after_a_read_timeout)
         return client
+
+
+def _login(credentials: Credentials | None) -> dict[str, str]:
+    if credentials is None:
+        return {}
+    return {
+        "aws_access_key_id": credentials.access_key_id,
+        "aws_secret_access_key": credentials.secret_access_key,
+        "aws_session_token": credentials.session_token,
+    }
 
 
 def _timeout_sec(deadline_sec: float | None) -> int:

@@ -18,6 +18,7 @@ from botocore import xform_name
 from botocore.exceptions import DataNotFoundError, UnknownServiceError
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
+from botocore.waiter import SingleWaiterConfig, WaiterModel
 
 from chalicelib.limits import AWS_MODELS_CACHED_MAX
 
@@ -61,6 +62,7 @@ class AwsModels:
         self._model = lru_cache(maxsize=AWS_MODELS_CACHED_MAX)(self._read_model)
         # Bounded by the number of services.
         self._operations = lru_cache(maxsize=None)(self._read_operations)
+        self._waiters = lru_cache(maxsize=None)(self._read_waiters)
 
     @cached_property
     def services(self) -> tuple[str, ...]:
@@ -75,6 +77,17 @@ class AwsModels:
         """The model of an operation by its name in snake case."""
         wire_name = self.operations(service).get(name)
         return None if wire_name is None else self._model(service).operation_model(wire_name)
+
+    def waiters(self, service: str) -> dict[str, str]:
+        """botocore's names of the waiters of a service by the names of their actions, sorted; none for most."""
+        return self._waiters(service) if service in self.services else {}
+
+    def waiter(self, service: str, name: str) -> SingleWaiterConfig | None:
+        """A waiter by the name of its action."""
+        known = self.waiters(service).get(name)
+        if known is None:
+            return None
+        return WaiterModel(self.loader.load_service_model(service, "waiters-2")).get_waiter(known)
 
     def can_paginate(self, service: str, wire_name: str) -> bool:
         """Whether botocore knows how to fetch all pages of an operation."""
@@ -96,6 +109,13 @@ class AwsModels:
         if not wire_names:
             wire_names = list(self.loader.load_service_model(service, "service-2")["operations"])
         return dict(sorted((xform_name(wire_name), wire_name) for wire_name in wire_names))
+
+    def _read_waiters(self, service: str) -> dict[str, str]:
+        try:
+            names = self.loader.load_service_model(service, "waiters-2")["waiters"]
+        except (UnknownServiceError, DataNotFoundError):
+            return {}
+        return dict(sorted((f"wait_{xform_name(name)}", name) for name in names))
 
     def _model_text(self, service: str) -> str:
         version = self.loader.determine_latest_version(service, "service-2")

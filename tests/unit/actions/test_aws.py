@@ -11,8 +11,9 @@ import zipfile
 import pytest
 from moto import mock_aws
 
-from chalicelib.actions import aws as aws_module
-from chalicelib.actions.aws import AwsAction, AwsActions
+from chalicelib.actions import aws_operations
+from chalicelib.actions.action import Action
+from chalicelib.actions.aws import AwsActions
 from chalicelib.actions.aws_clients import AwsClients
 from chalicelib.actions.aws_models import AwsModels
 from chalicelib.actions.registry import ActionContext, AwsSettings, perform
@@ -35,7 +36,7 @@ def models() -> AwsActions:
     return AwsActions()
 
 
-def found(source: AwsActions, name: str) -> AwsAction:
+def found(source: AwsActions, name: str) -> Action:
     action = source.find(name)
     assert action is not None
     return action
@@ -107,12 +108,12 @@ def test_items_are_put_and_all_pages_of_them_scanned(aws, monkeypatch):
     assert len(one_page.data["Items"]) == 2
     query = "sort(Items[].id.S)"
     assert call(aws, "aws.dynamodb.scan", TableName="t", Limit=2, paginate=True, query=query).data == list("01234")
-    monkeypatch.setattr(aws_module, "AWS_PAGED_ITEMS_MAX", 3)
+    monkeypatch.setattr(aws_operations, "AWS_PAGED_ITEMS_MAX", 3)
     bounded = call(aws, "aws.dynamodb.scan", TableName="t", Limit=2, paginate=True).data
     assert len(bounded["Items"]) == 3
     assert bounded["NextToken"]
-    monkeypatch.setattr(aws_module, "AWS_PAGED_ITEMS_MAX", 1000)
-    monkeypatch.setattr(aws_module, "AWS_PAGES_MAX", 2)
+    monkeypatch.setattr(aws_operations, "AWS_PAGED_ITEMS_MAX", 1000)
+    monkeypatch.setattr(aws_operations, "AWS_PAGES_MAX", 2)
     assert "more than 2 pages" in call(aws, "aws.dynamodb.scan", TableName="t", Limit=1, paginate=True).error
 
 
@@ -259,7 +260,7 @@ def test_extras_are_checked(models):
 
 def test_an_operation_without_input_takes_the_extras_only(models):
     action = found(models, "aws.sts.get_caller_identity")
-    assert action.signature_text == "region=null, query=null, paginate=false"
+    assert action.signature_text == "region=null, role_arn=null, query=null, paginate=false"
     action.check({})
     assert "unexpected=['x']" in fault(models, "aws.sts.get_caller_identity", x=1)
 
