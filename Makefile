@@ -83,13 +83,33 @@ lock: $(STAMP) ## renew requirements.lock from pyproject.toml; UPGRADE=--upgrade
 	@$(COMPILE) --all-extras --generate-hashes $(UPGRADE) --output-file requirements.lock pyproject.toml
 
 # Chalice's packager reads requirements.txt alone, and carries its own runtime into the package: named there, chalice would
-# bring its command line along (pip, setuptools, a terminal toolkit).
+# bring its command line along (pip, setuptools, a terminal toolkit). EXTRAS: whose libraries are packed, of pyproject.toml.
+EXTRAS ?= ssh javascript
+
 .PHONY: requirements
-requirements: $(STAMP) ## requirements.txt for Chalice's packager: the runtime dependencies at their locked versions
+requirements: $(STAMP) ## requirements.txt for Chalice's packager: what runs in Lambda, at its locked version
 	@$(BIN)/python -c 'import tomllib; \
-		needs = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
+		project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		extras = project["optional-dependencies"]; \
+		needs = project["dependencies"] + [need for name in "$(EXTRAS)".split() for need in extras[name]]; \
 		print(*(need for need in needs if not need.startswith("chalice")), sep="\n")' \
 		| $(COMPILE) --constraint requirements.lock --output-file requirements.txt -
+
+STAGE ?= dev
+REGION ?= us-east-1
+BYTES_MAX ?= 20000000
+
+.PHONY: package
+package: requirements ## the package and the template of a deployment, in dist/STAGE; STAGE=dev REGION=us-east-1
+	@$(BIN)/python -m infra.package --stage $(STAGE) --region $(REGION) --bytes-max $(BYTES_MAX)
+
+.PHONY: deploy
+deploy: package ## package, and bring it to your AWS account, or bring it up to date; ARGS="--parameter NAME=VALUE"
+	@$(BIN)/python -m infra.deploy up --stage $(STAGE) --region $(REGION) $(ARGS)
+
+.PHONY: destroy
+destroy: $(STAMP) ## take a deployment away; what it has stored stays, but for ARGS=--delete-data
+	@$(BIN)/python -m infra.deploy down --stage $(STAGE) --region $(REGION) $(ARGS)
 
 .PHONY: clean
 clean: ## remove what was made here, .venv too
