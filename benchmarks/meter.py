@@ -283,6 +283,22 @@ class MeteredPayloads(Payloads):
         self._known.difference_update(unwanted)
         self._meter.requested("DeleteObjects", ceil(len(unwanted) / 1000))
 
+    def delete_all(self, owner: str) -> None:
+        """See ``Payloads``."""
+        self._inner.delete_all(owner)
+        self._known = {digest for digest in self._known if not digest.startswith(f"{owner}/")}
+        self._meter.requested("ListObjectsV2")
+
+    def share(self, token: str, data: bytes, lifetime_sec: int) -> str:
+        """See ``Payloads``."""
+        self._meter.requested("PutObject")
+        return self._inner.share(token, data, lifetime_sec)
+
+    def shared(self, token: str) -> bytes:
+        """See ``Payloads``."""
+        self._meter.requested("GetObject")
+        return self._inner.shared(token)
+
 
 def count_requests(client: Any) -> Counter[str]:
     """The calls that a botocore client makes from now on, by operation; botocore's own repetitions are not seen."""

@@ -9,10 +9,15 @@ from __future__ import annotations
 import time
 import zlib
 from dataclasses import dataclass
+from typing import cast
 
 from benchmarks.workloads import REAL_ACTION, Budget, Workload, World, chain, fork, items, large_context, measure
+from chalicelib.expressions import functions as expressions
+from chalicelib.expressions.evaluator import evaluate
 
 _NO_BUDGET = Budget(0, 0, 0)
+# The expressions measured here ask nothing of the world.
+_NOWHERE = cast(expressions.World, None)
 
 
 def loop(rounds: int) -> str:
@@ -33,20 +38,22 @@ class Growth:
     small: int
     large: int
     units_ratio: float
+    calls_ratio: float
     seconds_ratio: float
 
 
-def growth(name: str, text_of: object, small: int, large: int) -> Growth:
-    """How units and time per task change between two sizes."""
+def growth(name: str, text_of: object, small: int, large: int, *, warm: bool = False) -> Growth:
+    """How units, calls of AWS and time per task change between two sizes."""
     assert callable(text_of)
     measures = []
     for size in (small, large):
         started = time.perf_counter()
-        counts = measure(Workload(name, text_of(size), size, _NO_BUDGET))
+        counts = measure(Workload(name, text_of(size), size, _NO_BUDGET), warm=warm)
         seconds = time.perf_counter() - started
-        measures.append(((counts.write_units + counts.read_units) / size, seconds / size))
-    (few_units, few_sec), (many_units, many_sec) = measures
-    return Growth(name, small, large, many_units / few_units, many_sec / few_sec)
+        units = counts.write_units + counts.read_units
+        measures.append((units / size, counts.requests.total() / size, seconds / size))
+    (few_units, few_calls, few_sec), (many_units, many_calls, many_sec) = measures
+    return Growth(name, small, large, many_units / few_units, many_calls / few_calls, many_sec / few_sec)
 
 
 def chain_evenness(length: int = 1000, sample: int = 100) -> float:
@@ -72,19 +79,37 @@ def context_bytes(tasks: int = 30, total_bytes: int = 4 * 1024 * 1024) -> float:
     return (spent.bytes_written + sum(map(len, stored))) / total_bytes
 
 
+def expression_seconds(context_bytes_total: int = 1024 * 1024, rounds: int = 200) -> dict[str, float]:
+    """The time of an expression that touches one small value of a large context, by expression."""
+    words = [f"{number:032x}" for number in range(context_bytes_total // 40)]
+    context = {"x": 1, "large": {"words": words}}
+    spent: dict[str, float] = {}
+    for text in ("<% $.x %>", "{{ _.x }}"):
+        evaluate(text, context, _NOWHERE)
+        started = time.perf_counter()
+        for _ in range(rounds):
+            evaluate(text, context, _NOWHERE)
+        spent[text] = (time.perf_counter() - started) / rounds
+    return spent
+
+
 def table() -> str:
-    """Growth and evenness as text."""
+    """Growth, evenness, and what size costs, as text."""
     rows = [
         growth("chain of pure actions", lambda n: chain(n, "std.noop"), 100, 2000),
-        growth("fork of real actions and join", lambda n: fork(n, REAL_ACTION), 100, 1000),
+        growth("fork, real, one warm executor", lambda n: fork(n, REAL_ACTION), 100, 1000, warm=True),
+        growth("fork, real, a cold executor a branch", lambda n: fork(n, REAL_ACTION), 100, 1000),
         growth("with-items, real, concurrency 50", lambda n: items(n, REAL_ACTION, 50), 100, 10_000),
         growth("loop", loop, 100, 10_000),
     ]
-    lines = [f"{'growth per task':<42}{'sizes':>16}{'units ratio':>14}{'time ratio':>12}"]
+    lines = [f"{'growth per task':<42}{'sizes':>16}{'units ratio':>14}{'calls ratio':>13}{'time ratio':>12}"]
     lines += [
-        f"{each.name:<42}{f'{each.small} -> {each.large}':>16}{each.units_ratio:>14.2f}{each.seconds_ratio:>12.2f}"
+        f"{each.name:<42}{f'{each.small} -> {each.large}':>16}"
+        f"{each.units_ratio:>14.2f}{each.calls_ratio:>13.2f}{each.seconds_ratio:>12.2f}"
         for each in rows
     ]
-    lines.append(f"{'chain of 1,000 real: last 100 / first 100':<58}{'':>14}{chain_evenness():>12.2f}")
+    lines.append(f"{'chain of 1,000 real: last 100 / first 100':<58}{'':>27}{chain_evenness():>12.2f}")
     lines.append(f"{'4 MB context, 30 tasks: bytes written / size':<58}{context_bytes():>14.2f}")
+    for name, seconds in expression_seconds().items():
+        lines.append(f"{f'1 MB context, {name}: milliseconds':<58}{seconds * 1000:>39.3f}")
     return "\n".join(lines)

@@ -135,6 +135,12 @@ class SizeLimitExceededException(MistralError):
     http_code = 400
 
 
+class RequestTooLargeException(SizeLimitExceededException):
+    """A request is larger than the service takes."""
+
+    http_code = 413
+
+
 class UrlNotAllowedException(MistralError):
     """The egress policy refuses an address."""
 
@@ -147,6 +153,27 @@ class UnauthorizedException(MistralError):
     http_code = 401
 
 
+class IdentityUnavailableException(MistralError):
+    """Whether the caller is known cannot be told at the moment: the issuer of the token does not answer."""
+
+    http_code = 503
+
+
+class RateLimitException(MistralError):
+    """Too many requests, or too many failed logins; ``retry_after_sec`` is when the next is worth trying."""
+
+    http_code = 429
+
+    def __init__(self, message: str, retry_after_sec: float) -> None:
+        super().__init__(message)
+        self.retry_after_sec = retry_after_sec
+
+    @property
+    def retry_after(self) -> str:
+        """The same in whole seconds, as HTTP writes it; at least one."""
+        return str(max(1, -int(-self.retry_after_sec // 1)))
+
+
 class NotAllowedException(MistralError):
     """The caller, or the present state, does not permit this."""
 
@@ -157,6 +184,18 @@ class NotFoundException(MistralError):
     """The object does not exist, or the caller may not see it."""
 
     http_code = 404
+
+
+class GoneException(MistralError):
+    """What was there for a time, or once, is over."""
+
+    http_code = 410
+
+
+class TooManyRequestsException(MistralError):
+    """More was asked than is allowed in so short a time."""
+
+    http_code = 429
 
 
 class DuplicateEntryException(MistralError):

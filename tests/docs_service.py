@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,15 +22,39 @@ SCRIPT_SEC = 90
 @contextmanager
 def serving(*options: str, within_sec: float = SCRIPT_SEC) -> Iterator[str]:
     """``mistral-local serve`` on a free port; its URL. It has to end well, and after that time it ends anyway."""
+    with _process(options, {}, within_sec) as (ready, _):
+        yield ready.split()[2]
+
+
+@contextmanager
+def serving_projects(
+    *options: str, within_sec: float = SCRIPT_SEC, settings: Mapping[str, str] | None = None
+) -> Iterator[dict[str, str]]:
+    """As ``serving``, with API keys: for each project that the service makes a key for, the URL that has it."""
+    with _process(("--auth", "api-key", *options), settings or {}, within_sec) as (_, lines):
+        told = [next(lines) for _ in range(4)]
+        yield {
+            project.removeprefix("# project ").rstrip(":\n"): login.partition("OS_MISTRAL_URL=")[2].strip()
+            for project, login in zip(told[::2], told[1::2], strict=True)
+        }
+
+
+@contextmanager
+def _process(
+    options: tuple[str, ...], settings: Mapping[str, str], within_sec: float
+) -> Iterator[tuple[str, Iterator[str]]]:
+    """The service; the line that says that it is ready, and those that follow."""
     command = [str(BIN / "mistral-local"), "serve", "--port", "0", "--quiet", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **settings}
+    ) as process:
         watchdog = threading.Timer(within_sec, process.kill)
         watchdog.start()
         try:
             assert process.stdout is not None
             ready = process.stdout.readline()
             assert ready.startswith("ready at http://"), process.communicate()[1]
-            yield ready.split()[2]
+            yield ready, iter(process.stdout)
         finally:
             process.terminate()
             errors = process.communicate()[1]

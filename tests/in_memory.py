@@ -40,11 +40,11 @@ class Finished:
 class World:
     """One service in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.clock = ManualClock()
         self.queue = MemoryQueue(self.clock)
         ports = Ports(MemoryTable(), MemoryTable(), self.queue, MemoryPayloads(), self.clock, SeededEntropy())
-        self.container: Container = assemble(Settings(storage="memory", egress_local=True), ports)
+        self.container: Container = assemble(Settings(storage="memory", egress_local=True, **settings), ports)
 
     def upload(self, text: str) -> list[str]:
         """Store what a document defines; the names of its workflows, in their order."""

@@ -1,26 +1,33 @@
-"""Where outgoing HTTP may go: the egress policy of ``std.http`` and of everything else that calls a URL a user wrote.
+"""Where actions may connect to: the egress policy of ``std.http``, mail, SSH and whatever else calls what a user wrote.
 
 The law: what counts is the address that a connection is really made to. ``check_url`` gives an early, clear refusal;
 the HTTP transport asks ``checked_addresses`` when it opens a socket and connects to one of the addresses it got from
-there, so that a name which resolves differently the next time gains nothing.
+there, so that a name which resolves differently the next time gains nothing. ``connect`` does the same for what does
+not speak HTTP.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from chalicelib.errors import UrlNotAllowedException
+from chalicelib.errors import MistralError, UrlNotAllowedException
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# Networks whose addresses end with an IPv4 address: NAT64's (for all, and for one site), SIIT's, and the ancient
+# "compatible" form.
+_EMBEDDING: Final = tuple(
+    ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")
+)
 _SCHEMES: Final = ("http", "https")
+_ADDRESSES_TRIED_MAX: Final = 4
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -70,6 +77,10 @@ class EgressPolicy:
             raise UrlNotAllowedException(f"URL scheme '{scheme or ''}' is not allowed (only http and https are).")
         if not host:
             raise UrlNotAllowedException("URL does not contain a host.")
+        self.check_name(host)
+
+    def check_name(self, host: str) -> None:
+        """Raise ``UrlNotAllowedException`` for a host that is not on the list of allowed hosts, if there is one."""
         allowed = self.allowed_hosts
         if allowed is not None and _plain_host(host) not in {_plain_host(name) for name in allowed}:
             raise UrlNotAllowedException(f"Host '{host}' is not in the list of allowed hosts.")
@@ -85,6 +96,21 @@ class EgressPolicy:
             if self.denies(address):
                 raise UrlNotAllowedException(f"URL host '{host}' resolves to a blocked address ({address}).")
         return addresses
+
+    def connect(self, host: str, port: int, *, timeout_sec: float) -> socket.socket:
+        """A connection to a host by TCP, made to an address that was checked.
+
+        Raises ``UrlNotAllowedException``, and ``OSError`` when no permitted address answers in time.
+        """
+        self.check_name(host)
+        ends_at = time.monotonic() + timeout_sec
+        failure: OSError = OSError(f"{host} has no address")
+        for address in self.checked_addresses(host, port)[:_ADDRESSES_TRIED_MAX]:
+            try:
+                return socket.create_connection((address, port), timeout=max(ends_at - time.monotonic(), 0.001))
+            except OSError as error:
+                failure = error
+        raise failure
 
     def denies(self, address: str) -> bool:
         """Whether an IP address, or an IPv4 address embedded in it, lies in a denied network."""
@@ -109,6 +135,22 @@ def _faces(address: Address) -> tuple[Address, ...]:
         faces.append(address.ipv4_mapped)
     if address.sixtofour is not None:
         faces.append(address.sixtofour)
-    if address in _NAT64:
+    if address.teredo is not None:
+        faces.extend(address.teredo)
+    if any(address in network for network in _EMBEDDING):
         faces.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return tuple(faces)
+
+
+def policy_from(denied: Iterable[str], hosts: frozenset[str], *, is_local: bool) -> EgressPolicy:
+    """The policy of an installation by its settings; a local service may call this machine.
+
+    Raises ``MistralError`` for a network that is none.
+    """
+    all_denied = () if is_local else DEFAULT_DENIED_NETWORKS
+    for text in denied:
+        try:
+            all_denied += PRIVATE_NETWORKS if text == "private" else networks([text])
+        except ValueError as error:
+            raise MistralError(f"MISTRAL_EGRESS_DENIED lists networks, and the word private: {error}") from error
+    return EgressPolicy(all_denied, hosts or None)

@@ -90,8 +90,8 @@ def mistral_http(context: ActionContext, **input: Json) -> Result:
     """Send an HTTP request whose receiver will complete the action execution through the API.
 
     The request carries Mistral-Workflow-Name, Mistral-Workflow-Execution-Id, Mistral-Task-Id,
-    Mistral-Action-Execution-Id and Mistral-Callback-URL. An error status fails the action at once. The parameters are
-    those of std.http.
+    Mistral-Action-Execution-Id, Mistral-Callback-URL, and Mistral-Webhook-URL where there are webhooks. An error status
+    fails the action at once. The parameters are those of std.http.
     """
     identity = {
         "Mistral-Workflow-Name": context.workflow_name,
@@ -99,6 +99,7 @@ def mistral_http(context: ActionContext, **input: Json) -> Result:
         "Mistral-Task-Id": context.task_execution_id,
         "Mistral-Action-Execution-Id": context.action_execution_id,
         "Mistral-Callback-URL": context.callback_url,
+        **({"Mistral-Webhook-URL": context.webhook_url} if context.webhook_url else {}),
     }
     return _exchange(_request(**{**input, "headers": {**(input.get("headers") or {}), **identity}}), context)
 

@@ -7,6 +7,8 @@ policy; sessions, and with them cookies and credentials, live for one call.
 
 from __future__ import annotations
 
+import io
+import logging
 import socket
 import time
 from functools import lru_cache
@@ -15,7 +17,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util import parse_url
@@ -24,6 +26,9 @@ from chalicelib.actions.egress import EgressPolicy
 from chalicelib.errors import ActionException
 from chalicelib.limits import HTTP_IDLE_CONNECTION_MAX_SEC, HTTP_REDIRECTS_MAX, HTTP_RESPONSE_BYTES_MAX
 from chalicelib.vocabulary import Json
+
+# At debug level the library would log the paths and queries of URLs, which may hold secrets.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 _ADDRESSES_TRIED_MAX = 4
 _READ_BYTES = 64 * 1024
@@ -36,13 +41,26 @@ def send(*, policy: EgressPolicy, deadline_sec: float, allow_redirects: bool, **
     Raises ``UrlNotAllowedException`` where the policy says no, ``ActionException`` for a response beyond its bounds,
     and whatever ``requests`` raises.
     """
-    with requests.Session() as session:
-        session.trust_env = False
-        session.max_redirects = HTTP_REDIRECTS_MAX
-        session.adapters.clear()
-        # The empty prefix catches every other scheme, so that the policy refuses it.
-        session.mount("", _GuardedAdapter(policy, ends_at=time.monotonic() + deadline_sec))
+    with _session(_GuardedAdapter(policy, ends_at=time.monotonic() + deadline_sec)) as session:
         return session.request(allow_redirects=allow_redirects, **request)
+
+
+def guarded_session(*, policy: EgressPolicy, deadline_sec: float) -> requests.Session:
+    """A session for libraries that ask themselves: the same policy and bounds, all its requests within one deadline.
+
+    Responses have been read when they are handed out; who wants a stream reads them once more.
+    """
+    return _session(_ReplayingAdapter(policy, ends_at=time.monotonic() + deadline_sec))
+
+
+def _session(adapter: _GuardedAdapter) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.max_redirects = HTTP_REDIRECTS_MAX
+    session.adapters.clear()
+    # The empty prefix catches every other scheme, so that the policy refuses it.
+    session.mount("", adapter)
+    return session
 
 
 class _GuardedConnection(HTTPConnection):
@@ -174,3 +192,18 @@ class _GuardedAdapter(HTTPAdapter):
             if time.monotonic() > self._ends_at:
                 raise ActionException("HTTP response was given up: the time of the action is over.")
         return bytes(body)
+
+
+class _ReplayingAdapter(_GuardedAdapter):
+    """Leaves a stream behind, over what was read."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        response = super().send(request, *args, **options)
+        # What was read is decoded already.
+        headers = {name: value for name, value in response.headers.items() if name.lower() != "content-encoding"}
+        response.raw = HTTPResponse(
+            io.BytesIO(response.content), headers, response.status_code, preload_content=False, reason=response.reason
+        )
+        # The library would take a body that it has not read itself from the stream, or from here.
+        response._content_consumed = True  # type: ignore[attr-defined]
+        return response

@@ -54,6 +54,8 @@ class Aws:
             read_timeout=READ_TIMEOUT_SEC,
             max_pool_connections=CONNECTIONS_MAX,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
+            # Signed addresses would else be of a kind that newer buckets refuse.
+            signature_version="s3v4" if service == "s3" else None,
         )
         return self._session.create_client(service, self.region, endpoint_url=self.endpoint_url, config=config)
 

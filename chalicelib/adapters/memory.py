@@ -21,7 +21,9 @@ from chalicelib.adapters.bounds import (
     check_range,
     check_writes,
 )
+from chalicelib.adapters.clock import SystemClock
 from chalicelib.adapters.memory_queues import MemoryQueue, Received
+from chalicelib.adapters.payloads import NOT_SHARED, SHARED_PATH
 from chalicelib.errors import ConflictException, NotFoundException
 from chalicelib.services.ports import (
     Clock,
@@ -223,10 +225,13 @@ def _own(item: Item) -> Item:
 
 
 class MemoryPayloads(Payloads):
-    """Payloads in a dictionary."""
+    """Payloads in a dictionary; what is shared is read from the service itself, under ``shared_path``."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None, *, shared_path: str = SHARED_PATH) -> None:
         self._data: dict[str, bytes] = {}
+        self._shared: dict[str, tuple[float, bytes]] = {}
+        self._clock = clock or SystemClock()
+        self._shared_path = shared_path
 
     def put(self, digest: str, data: bytes) -> None:
         """See ``Payloads``."""
@@ -243,6 +248,24 @@ class MemoryPayloads(Payloads):
         """See ``Payloads``."""
         for digest in digests:
             self._data.pop(digest, None)
+
+    def delete_all(self, owner: str) -> None:
+        """See ``Payloads``."""
+        self.delete([digest for digest in list(self._data) if digest.startswith(f"{owner}/")])
+
+    def share(self, token: str, data: bytes, lifetime_sec: int) -> str:
+        """See ``Payloads``."""
+        now = self._clock.now()
+        self._shared = {other: kept for other, kept in self._shared.items() if kept[0] > now}
+        self._shared[token] = (now + lifetime_sec, bytes(data))
+        return self._shared_path + token
+
+    def shared(self, token: str) -> bytes:
+        """See ``Payloads``."""
+        until_sec, data = self._shared.get(token, (0.0, b""))
+        if until_sec <= self._clock.now():
+            raise NotFoundException(NOT_SHARED)
+        return data
 
 
 class ManualClock(Clock):

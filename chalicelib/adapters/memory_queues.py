@@ -42,7 +42,11 @@ class MemoryQueue(Queue):
     """
 
     def __init__(
-        self, clock: Clock, *, queues: Sequence[str] = ("tasks", "tasks-long"), receives_max: int | None = None
+        self,
+        clock: Clock,
+        *,
+        queues: Sequence[str] = ("tasks", "tasks-long", "notifications"),
+        receives_max: int | None = None,
     ) -> None:
         self.sent: deque[Message] = deque(maxlen=SENT_REMEMBERED_MAX)
         self.dead: dict[str, list[JsonObject]] = {queue: [] for queue in queues}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from threading import Lock
@@ -15,6 +16,13 @@ from chalicelib.errors import NotFoundException
 from chalicelib.services.ports import Payloads
 
 KEY_PREFIX: Final = "payloads/"
+# What is shared for a short time; the bucket deletes it after a day (infra/resources.py).
+SHARED_PREFIX: Final = "shared/"
+# Where a service that gives it out itself does so.
+SHARED_PATH: Final = "/shared/"
+NOT_SHARED: Final = "There is nothing here, or its time is over; ask the API again."
+JSON_TYPE: Final = "application/json"
+_UNTIL: Final = "until"
 DELETE_BATCH_MAX: Final = 1000
 DIGESTS_KNOWN_MAX: Final = 8192
 CACHE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -28,9 +36,12 @@ class S3Payloads(Payloads):
     execution may still store it: make the digest depend on its owner.
     """
 
-    def __init__(self, aws: Aws, bucket: str, *, digests_known_max: int = DIGESTS_KNOWN_MAX) -> None:
+    def __init__(
+        self, aws: Aws, bucket: str, *, digests_known_max: int = DIGESTS_KNOWN_MAX, shared_path: str | None = None
+    ) -> None:
         self._aws = aws
         self._bucket = bucket
+        self._shared_path = shared_path
         self._known: OrderedDict[str, None] = OrderedDict()
         self._known_max = digests_known_max
         self._lock = Lock()
@@ -73,6 +84,36 @@ class S3Payloads(Payloads):
             if errors := answer.get("Errors"):
                 raise ClientError({"Error": errors[0]}, "DeleteObjects")
 
+    def delete_all(self, owner: str) -> None:
+        """See ``Payloads``; ListObjectsV2 and DeleteObjects by thousands. Raises ClientError as ``delete``."""
+        prefix = f"{KEY_PREFIX}{owner}/"
+        pages = self._aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        for page in pages:
+            self.delete(found["Key"].removeprefix(KEY_PREFIX) for found in page.get("Contents", ()))
+
+    def share(self, token: str, data: bytes, lifetime_sec: int) -> str:
+        """See ``Payloads``; one PutObject. The address is a signed one of the bucket, unless there is a path for it."""
+        s3, place = self._aws.client("s3"), {"Bucket": self._bucket, "Key": SHARED_PREFIX + token}
+        until = {_UNTIL: str(int(time.time()) + lifetime_sec)}
+        s3.put_object(**place, Body=data, ContentType=JSON_TYPE, CacheControl="private, no-store", Metadata=until)
+        if self._shared_path is not None:
+            return self._shared_path + token
+        signed: str = s3.generate_presigned_url("get_object", Params=place, ExpiresIn=lifetime_sec)
+        return signed
+
+    def shared(self, token: str) -> bytes:
+        """See ``Payloads``; one GetObject."""
+        try:
+            answer = self._aws.client("s3").get_object(Bucket=self._bucket, Key=SHARED_PREFIX + token)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in MISSING_CODES:
+                raise NotFoundException(NOT_SHARED) from error
+            raise
+        with answer["Body"] as body:
+            if int(answer["Metadata"].get(_UNTIL, "0")) <= time.time():
+                raise NotFoundException(NOT_SHARED)
+            return bytes(body.read())
+
     def _remember(self, digest: str) -> None:
         with self._lock:
             self._known[digest] = None
@@ -113,6 +154,21 @@ class CachedPayloads(Payloads):
             for digest in unwanted:
                 self._bytes -= len(self._kept.pop(digest, b""))
         self._source.delete(unwanted)
+
+    def delete_all(self, owner: str) -> None:
+        """See ``Payloads``."""
+        with self._lock:
+            for digest in [digest for digest in self._kept if digest.startswith(f"{owner}/")]:
+                self._bytes -= len(self._kept.pop(digest))
+        self._source.delete_all(owner)
+
+    def share(self, token: str, data: bytes, lifetime_sec: int) -> str:
+        """See ``Payloads``; not cached, since it is read from elsewhere."""
+        return self._source.share(token, data, lifetime_sec)
+
+    def shared(self, token: str) -> bytes:
+        """See ``Payloads``."""
+        return self._source.shared(token)
 
     def _keep(self, digest: str, data: bytes) -> None:
         if len(data) > self._bytes_max:

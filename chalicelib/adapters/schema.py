@@ -22,8 +22,8 @@ TIME_TO_LIVE: Final = {"AttributeName": EXPIRES_AT, "Enabled": True}
 
 
 def index_attributes(index: str) -> tuple[str, str]:
-    """The names of the hash and of the sort attribute of an index."""
-    return f"{index}_pk", f"{index}_sk"
+    """The names of the hash and of the sort attribute of an index: short, since each item pays for their bytes."""
+    return f"{index[0]}p", f"{index[0]}s"
 
 
 def table_definition(table_name: str) -> dict[str, Any]:

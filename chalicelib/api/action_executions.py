@@ -6,15 +6,17 @@ own; both are bounded as lists of tasks are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Final
 
-from chalicelib.api.bodies import Attributes, read_attributes
+from chalicelib.api.about import changes, creates, lists, removes, shows
+from chalicelib.api.bodies import READ_ONLY, Attributes, read_attributes
 from chalicelib.api.fields import Row, typed
 from chalicelib.api.http import CREATED, NO_CONTENT, Answer, Body, Call, Route
 from chalicelib.api.listing import ListQuery, arguments_of, list_query, page_of, wanted_fields
-from chalicelib.api.services import Provider, Services, sight_of
+from chalicelib.api.record_lists import list_records
+from chalicelib.api.services import Provider, Services, listed_project, sight_of
 from chalicelib.api.values import refuse, to_boolean, to_uuid
 from chalicelib.api.views import ACTION_EXECUTION, action_row, action_values, run_row
 from chalicelib.engine.events import ActionCompleted, ActionUpdated
@@ -35,6 +37,19 @@ _FLAGS: Final = ("include_output",)
 _VALUES: Final = ("input", "output")
 _BODY: Final = frozenset(ACTION_EXECUTION.by_name)
 _REQUESTABLE: Final = (State.SUCCESS, State.ERROR, State.CANCELLED, State.PAUSED, State.RUNNING)
+_ABOUT: Final = {
+    "list": lists(ACTION_EXECUTION, "Action executions of a task, or the newest of the project."),
+    "create": creates(ACTION_EXECUTION, "Run an action on its own.", _BODY - READ_ONLY, ("name",)),
+    "show": shows(ACTION_EXECUTION, "One action execution with its output."),
+    "update": changes(
+        ACTION_EXECUTION,
+        "Give an action execution its result, pause it or set it running.",
+        _BODY - READ_ONLY,
+        ("state",),
+    ),
+    "delete": removes("Delete an action execution that ran on its own, where the deployment allows it."),
+    "list of": lists(ACTION_EXECUTION, "Action executions of a task."),
+}
 # Where a row of this module keeps its records; no field has such a name.
 _RECORDS: Final = "@"
 
@@ -46,13 +61,13 @@ def routes(services: Provider) -> tuple[Route, ...]:
     one = "/v2/action_executions/{identifier}"
     of_task = "/v2/tasks/{identifier}/action_executions"
     return (
-        Route("GET", "/v2/action_executions", api.list, known),
-        Route("POST", "/v2/action_executions", api.create, body=Body.JSON),
-        Route("GET", one, api.show, ("fields",)),
-        Route("PUT", one, api.update, body=Body.JSON),
-        Route("DELETE", one, api.delete),
-        Route("GET", of_task, api.list_of_task, known - {"task_execution_id"}),
-        Route("GET", f"{of_task}/{{action_identifier}}", api.show_of_task, ("fields",)),
+        Route("GET", "/v2/action_executions", api.list, known, about=_ABOUT["list"]),
+        Route("POST", "/v2/action_executions", api.create, body=Body.JSON, about=_ABOUT["create"]),
+        Route("GET", one, api.show, ("fields",), about=_ABOUT["show"]),
+        Route("PUT", one, api.update, body=Body.JSON, about=_ABOUT["update"]),
+        Route("DELETE", one, api.delete, about=_ABOUT["delete"]),
+        Route("GET", of_task, api.list_of_task, known - {"task_execution_id"}, about=_ABOUT["list of"]),
+        Route("GET", f"{of_task}/{{action_identifier}}", api.show_of_task, ("fields",), about=_ABOUT["show"]),
     )
 
 
@@ -68,25 +83,26 @@ class ActionExecutions:
         query = _query(call)
         task = query.filter_on("task_execution_id")
         if task is not None:
-            return Answer(_page(services.reader, query, _rows_of_task(services.reader, call, str(task.operand))))
-        project_id = call.caller.project_id
+            return Answer(_list_of_task(services.reader, call, query, str(task.operand)))
+        project_id = listed_project(call)
         name = query.filter_on("workflow_name")
         workflow_name = str(name.operand) if name is not None and name.operator == "eq" else None
         of_tasks = (
             _bare(header, task, action)
             for header, task in services.reader.recent_tasks(project_id, workflow_name)
-            for action in services.reader.actions(header, task)
+            for action in services.reader.actions_in_order(header, task)
         )
         on_their_own = (run_row(run) for run in services.action_runs.newest(project_id, LIST_ITEMS_MAX))
         rows = chain(on_their_own, islice(of_tasks, TASKS_GATHERED_MAX))
-        return Answer(_page(services.reader, query, rows))
+        filtered, complete = _values(services.reader, query)
+        return Answer(page_of(query, map(filtered, rows), complete=complete))
 
     def list_of_task(self, call: Call) -> Answer:
         """Action executions of one task; of an unknown task there are none."""
         reader = self._services().reader
         identifier = to_uuid("task_execution_id", call.parameters["identifier"])
         query = _query(call, {"task_execution_id": identifier})
-        return Answer(_page(reader, query, _rows_of_task(reader, call, identifier)))
+        return Answer(_list_of_task(reader, call, query, identifier))
 
     def show(self, call: Call) -> Answer:
         """One action execution with its output."""
@@ -239,13 +255,23 @@ def _query(call: Call, fixed: dict[str, str] | None = None) -> ListQuery:
     return list_query(call, ACTION_EXECUTION, flags=_FLAGS, fixed=fixed)
 
 
-def _rows_of_task(reader: Reader, call: Call, task_id: str) -> Iterator[Row]:
+def _list_of_task(reader: Reader, call: Call, query: ListQuery, task_id: str) -> JsonObject:
+    """The answer to a list of the action executions of a task; of an unknown task there are none."""
     try:
         header, task = reader.task(task_id, sight_of(call))
     except NotFoundException:
-        return
-    for action in reader.actions(header, task):
-        yield _bare(header, task, action)
+        return page_of(query, [])
+    filtered, complete = _values(reader, query)
+
+    def rows(*, after: int | None, descending: bool) -> Iterator[Row]:
+        actions = reader.actions_in_order(header, task, after=after, descending=descending)
+        return (filtered(_bare(header, task, action)) for action in actions)
+
+    def number_of(marker: str) -> int | None:
+        found, its_task, action = reader.action(marker, sight_of(call))
+        return action.number if (found.id, its_task.ordinal) == (header.id, task.ordinal) else None
+
+    return list_records(query, rows, count=task.next_number, number_of=number_of, complete=complete)
 
 
 def _bare(header: WorkflowExecution, task: TaskExecution, action: ActionExecution) -> JsonObject:
@@ -256,11 +282,12 @@ def _whole(reader: Reader, header: WorkflowExecution, task: TaskExecution, actio
     return action_row(header, task, action) | action_values(reader, header, action, _VALUES)
 
 
-def _page(reader: Reader, query: ListQuery, rows: Iterable[Row]) -> JsonObject:
-    """The answer to a list; values are read for those that are shown, or for all to filter by them."""
-    filtered = [one.name for one in query.filters if one.name in _VALUES]
+def _values(reader: Reader, query: ListQuery) -> tuple[Callable[[Row], Row], Callable[[Row], Row]]:
+    """What adds to a row the values that filters need, and what adds those that are shown to the rows of a page."""
+    by = [one.name for one in query.filters if one.name in _VALUES]
     with_output = to_boolean("include_output", query.flags.get("include_output", ""))
     shown = [name for name in _VALUES if query.wants(name) and (name == "input" or with_output or query.fields)]
+    hidden = [name for name in _VALUES if name not in shown]
 
     def with_values(row: Row, names: list[str]) -> Row:
         if _RECORDS not in row:
@@ -268,8 +295,10 @@ def _page(reader: Reader, query: ListQuery, rows: Iterable[Row]) -> JsonObject:
         header, action = row[_RECORDS]
         return {**row, **action_values(reader, header, action, names)}
 
+    def filtered(row: Row) -> Row:
+        return with_values(row, by) if by else row
+
     def complete(row: Row) -> Row:
-        hidden = [name for name in _VALUES if name not in shown]
         return {name: value for name, value in with_values(row, shown).items() if name not in hidden}
 
-    return page_of(query, (with_values(row, filtered) for row in rows), complete=complete)
+    return filtered, complete

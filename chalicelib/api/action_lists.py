@@ -1,4 +1,4 @@
-"""The list of all actions: ad-hoc, built in and plugged in, then the generated ``aws.*``.
+"""The list of all actions: ad-hoc, dynamic, built in and plugged in, then the generated ``aws.*``.
 
 Those are some twenty thousand, and reading them all takes longer than a request may. So they always come last, in the
 order of their names, whatever the others are sorted by: a list begins with what it would be on Mistral. Without
@@ -7,7 +7,7 @@ order of their names, whatever the others are sorted by: a list begins with what
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -15,7 +15,7 @@ from chalicelib import limits
 from chalicelib.actions.action import ActionSummary
 from chalicelib.actions.registry import AWS_PREFIX, Registry
 from chalicelib.api.definition_lists import access_of, all_definitions, exact_name
-from chalicelib.api.definition_rows import ACTIONS, registered_row, row_of, shown_action
+from chalicelib.api.definition_rows import ACTIONS, dynamic_row, registered_row, row_of, shown_action
 from chalicelib.api.http import Call
 from chalicelib.api.listing import ListQuery, collection, in_order, list_query
 from chalicelib.errors import NotFoundException
@@ -25,6 +25,8 @@ from chalicelib.vocabulary import JsonObject
 
 # Of a generated action everything but these two is known without reading the model of its service.
 _IN_MODEL: Final = ("input", "description")
+# And so many of these are looked at that it is done by itself.
+_NAMES: Final = ("name", "id")
 _READ_MIN: Final = 20
 _READ_MAX: Final = 200
 
@@ -47,6 +49,9 @@ def _others(
 ) -> tuple[list[JsonObject], str | None]:
     """All rows behind the marker that are not generated, and the marker if it is a generated action."""
     everything = [row_of(record) for record in all_definitions(definitions, Kind.ACTION, access_of(call), query)]
+    everything += [
+        dynamic_row(record, action) for record, action in definitions.code_sources.usable_actions(access_of(call))
+    ]
     everything += [registered_row(summary) for summary in registry.hand_made()]
     ordered = [dict(row) for row in in_order(query.sort, everything)]
     if query.marker is not None:
@@ -77,15 +82,16 @@ def _generated(
 
 def _walk(registry: Registry, query: ListQuery, after: str | None, room: int) -> Iterator[ActionSummary]:
     """The generated actions behind a name, as far as their names can match, read when they are asked for."""
-    if not _may_match(query, "", but=("name", "id")):
+    if not _may_match(query):
         return
     if query.sort[0].name == "name" and query.sort[0].descending:
         yield from _walk_back(registry, query, after)
         return
     prefix = exact_name(query) or AWS_PREFIX
     count = min(max(room, _READ_MIN), _READ_MAX)
+    by_name = _by_name(query)
     while prefix.startswith(AWS_PREFIX):
-        page = registry.page(after=after, limit=count, prefix=prefix, matches=lambda name: _may_match(query, name))
+        page = registry.page(after=after, limit=count, prefix=prefix, matches=by_name)
         yield from page
         if len(page) < count:
             return
@@ -100,14 +106,21 @@ def _walk_back(registry: Registry, query: ListQuery, before: str | None) -> Iter
         return False
 
     registry.page(prefix=AWS_PREFIX, matches=note)
+    by_name = _by_name(query)
     for name in reversed(names):
-        if (before is None or name < before) and _may_match(query, name):
+        if (before is None or name < before) and by_name(name):
             found = registry.find(name)
             if found is not None:
                 yield ActionSummary.of(found)
 
 
-def _may_match(query: ListQuery, name: str, but: tuple[str, ...] = ()) -> bool:
-    """Whether an action of this name can pass the filters, as far as is known without its model."""
-    row = registered_row(ActionSummary(name, "", ""))
-    return all(one.matches(row) for one in query.filters if one.name not in (*_IN_MODEL, *but))
+def _may_match(query: ListQuery) -> bool:
+    """Whether any generated action can pass the filters on what is the same for all of them."""
+    row = registered_row(ActionSummary("", "", ""))
+    return all(one.matches(row) for one in query.filters if one.name not in (*_IN_MODEL, *_NAMES))
+
+
+def _by_name(query: ListQuery) -> Callable[[str], bool]:
+    """Whether a name passes the filters on it: asked of all names, so that it does nothing else."""
+    filters = [one for one in query.filters if one.name in _NAMES]
+    return lambda name: all(one.matches({"id": name, "name": name}) for one in filters)

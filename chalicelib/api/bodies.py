@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from chalicelib.api.http import Call
 from chalicelib.api.values import parse_json, refuse, to_boolean, to_integer, to_object
 from chalicelib.errors import InputException
 from chalicelib.vocabulary import Json, JsonObject
+
+# What a body may not set, unless an endpoint says otherwise.
+READ_ONLY: Final = frozenset({"project_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Attributes:
 
 
 def read_attributes(
-    call: Call, argument: str, known: Collection[str], read_only: Collection[str] = ("project_id",)
+    call: Call, argument: str, known: Collection[str], read_only: Collection[str] = READ_ONLY
 ) -> Attributes:
     """The JSON object in the body of a request; ``argument`` names it in errors.
 

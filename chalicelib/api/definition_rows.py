@@ -1,4 +1,4 @@
-"""Definitions as Mistral shows them: the fields of workbooks, workflows, actions and environments, and their rows."""
+"""Definitions as Mistral shows them: the fields of workbooks, workflows, actions and their like, and their rows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from chalicelib.actions.action import ActionSummary
+from chalicelib.actions.action import Action, ActionSummary
 from chalicelib.api.fields import CREATED_AT, ID, TAGS, UPDATED_AT, Field, Kind, Resource
 from chalicelib.lang.specs import InputSpec
 from chalicelib.services import definition_records as records
 from chalicelib.services.definition_records import (
     ActionContent,
+    CodeSourceContent,
     Definition,
+    DynamicActionContent,
     EnvironmentContent,
     WorkbookContent,
     WorkflowContent,
@@ -83,11 +85,48 @@ ENVIRONMENTS: Final = Resource(
         UPDATED_AT,
     ),
 )
+# What is stored here has no tags, but a list may be asked for some.
+_NO_TAGS: Final = Field("tags", Kind.TAGS, shown=False)
+CODE_SOURCES: Final = Resource(
+    "code_sources",
+    "Code source",
+    (
+        ID,
+        _NAME,
+        _NAMESPACE,
+        Field("content"),
+        Field("version", Kind.INTEGER),
+        _PROJECT_ID,
+        _SCOPE,
+        CREATED_AT,
+        UPDATED_AT,
+        _NO_TAGS,
+    ),
+)
+DYNAMIC_ACTIONS: Final = Resource(
+    "dynamic_actions",
+    "Dynamic action",
+    (
+        ID,
+        _NAME,
+        _NAMESPACE,
+        Field("code_source_id", Kind.UUID),
+        Field("code_source_name"),
+        Field("class_name"),
+        _PROJECT_ID,
+        _SCOPE,
+        CREATED_AT,
+        UPDATED_AT,
+        _NO_TAGS,
+    ),
+)
 RESOURCES: Final = {
     records.Kind.WORKBOOK: WORKBOOKS,
     records.Kind.WORKFLOW: WORKFLOWS,
     records.Kind.ACTION: ACTIONS,
     records.Kind.ENVIRONMENT: ENVIRONMENTS,
+    records.Kind.CODE_SOURCE: CODE_SOURCES,
+    records.Kind.DYNAMIC_ACTION: DYNAMIC_ACTIONS,
 }
 
 
@@ -121,7 +160,27 @@ def row_of(record: Definition) -> JsonObject:
         case EnvironmentContent() as content:
             row["description"] = content.description
             row["variables"] = content.variables
+        case CodeSourceContent() as content:
+            row["content"] = content.content
+            row["version"] = content.version
+        case DynamicActionContent() as content:
+            row["class_name"] = content.class_name
+            row["code_source_id"] = content.code_source_id
+            row["code_source_name"] = content.code_source_name
     return row
+
+
+def dynamic_row(record: Definition, action: Action) -> JsonObject:
+    """A dynamic action as a row among all actions."""
+    row = {name: value for name, value in row_of(record).items() if name in ACTIONS.by_name}
+    return {
+        **row,
+        "is_system": False,
+        "input": action.signature_text,
+        "description": action.description,
+        "tags": None,
+        "definition": "",
+    }
 
 
 def created_row(record: Definition) -> JsonObject:

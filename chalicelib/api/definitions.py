@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from chalicelib.actions.action import ActionSummary
 from chalicelib.actions.registry import Registry
+from chalicelib.api.about import changes, creates, lists, removes, shows, tells, writes_text
 from chalicelib.api.action_lists import list_actions
 from chalicelib.api.bodies import Attributes, read_attributes
 from chalicelib.api.definition_lists import ALL_PROJECTS, access_of, list_definitions
@@ -16,6 +17,7 @@ from chalicelib.api.definition_rows import (
     ENVIRONMENTS,
     RESOURCES,
     created_row,
+    dynamic_row,
     registered_row,
     row_of,
     shown_action,
@@ -31,7 +33,18 @@ from chalicelib.services.definitions import Definitions, Placement
 from chalicelib.vocabulary import JsonObject
 
 _ONE: Final = ("namespace", "fields")
+_PLACEMENT: Final = ("namespace", "scope", "skip_validation")
 _ENVIRONMENT_ATTRIBUTES: Final = ("name", "description", "variables", "scope")
+_VERDICT_SCHEMA: Final[JsonObject] = {
+    "type": "object",
+    "required": ["valid"],
+    "properties": {
+        "valid": {"type": "boolean"},
+        "error": {"type": "string", "description": "why it is not valid"},
+        "warnings": {"type": "array", "items": {"type": "string"}, "description": "what may surprise"},
+    },
+    "additionalProperties": False,
+}
 
 
 class HasDefinitions(Protocol):
@@ -54,14 +67,22 @@ def routes(services: Provider) -> tuple[Route, ...]:
     return (
         *_document_routes(services, Kind.WORKBOOK, "/v2/workbooks", "/v2/workbooks/{name}"),
         *_document_routes(services, Kind.WORKFLOW, "/v2/workflows", "/v2/workflows/{identifier}"),
-        Route(
-            "PUT", "/v2/workflows/{identifier}", partial(_update, services, Kind.WORKFLOW), None, Body.TEXT, Style.RAW
-        ),
+        _update_route(services, Kind.WORKFLOW, "/v2/workflows/{identifier}"),
         *_document_routes(services, Kind.ACTION, "/v2/actions", "/v2/actions/{identifier}"),
-        Route("PUT", "/v2/actions/{identifier}", partial(_update, services, Kind.ACTION), None, Body.TEXT, Style.RAW),
-        Route("GET", "/v2/actions/{identifier}/{namespace}", partial(_get_action, services), ("namespace", "fields")),
+        _update_route(services, Kind.ACTION, "/v2/actions/{identifier}"),
         Route(
-            "DELETE", "/v2/actions/{identifier}/{namespace}", partial(_delete, services, Kind.ACTION), ("namespace",)
+            "GET",
+            "/v2/actions/{identifier}/{namespace}",
+            partial(_get_action, services),
+            _ONE,
+            about=shows(ACTIONS, "One action of a namespace."),
+        ),
+        Route(
+            "DELETE",
+            "/v2/actions/{identifier}/{namespace}",
+            partial(_delete, services, Kind.ACTION),
+            ("namespace",),
+            about=removes("Delete one action of a namespace."),
         ),
         *_environment_routes(services),
     )
@@ -74,24 +95,49 @@ def _document_routes(services: Provider, kind: Kind, collection: str, one: str) 
     else:
         listing, get = partial(_list, services, kind), partial(_get, services, kind)
     flags = (ALL_PROJECTS,) if kind is Kind.WORKFLOW else ()
+    resource, title = RESOURCES[kind], RESOURCES[kind].title.lower()
+    known = arguments_of(resource, flags)
+    about = writes_text(
+        resource,
+        f"Create what a text defines: {title}s.",
+        status=201,
+        is_list=kind is not Kind.WORKBOOK,
+        arguments=_PLACEMENT,
+    )
+    checks = tells(f"Whether a text defines {title}s, without storing it.", _VERDICT_SCHEMA)
     return (
-        Route("GET", collection, listing, arguments_of(RESOURCES[kind], flags)),
-        Route("POST", collection, partial(_create, services, kind), None, Body.TEXT, Style.RAW),
-        Route("PUT", collection, partial(_update, services, kind), None, Body.TEXT, Style.RAW),
-        Route("POST", f"{collection}/validate", partial(_validate, services, kind), None, Body.TEXT, Style.RAW),
-        Route("GET", one, get, _ONE),
-        Route("DELETE", one, partial(_delete, services, kind), ("namespace",)),
+        Route("GET", collection, listing, known, about=lists(resource, f"All {title}s.")),
+        Route("POST", collection, partial(_create, services, kind), None, Body.TEXT, Style.RAW, about),
+        _update_route(services, kind, collection),
+        Route("POST", f"{collection}/validate", partial(_validate, services, kind), None, Body.TEXT, Style.RAW, checks),
+        Route("GET", one, get, _ONE, about=shows(resource, f"One {title}.")),
+        Route("DELETE", one, partial(_delete, services, kind), ("namespace",), about=removes(f"Delete one {title}.")),
     )
 
 
+def _update_route(services: Provider, kind: Kind, path: str) -> Route:
+    one_workflow = kind is Kind.WORKFLOW and path.endswith("}")
+    about = writes_text(
+        RESOURCES[kind],
+        f"Change what a text defines: {RESOURCES[kind].title.lower()}s.",
+        status=200,
+        is_list=kind is not Kind.WORKBOOK and not one_workflow,
+        arguments=_PLACEMENT,
+    )
+    return Route("PUT", path, partial(_update, services, kind), None, Body.TEXT, Style.RAW, about)
+
+
 def _environment_routes(services: Provider) -> tuple[Route, ...]:
-    kind = Kind.ENVIRONMENT
+    kind, every, one = Kind.ENVIRONMENT, "/v2/environments", "/v2/environments/{name}"
+    create = creates(ENVIRONMENTS, "Create an environment.", _ENVIRONMENT_ATTRIBUTES, ("name",))
+    update = changes(ENVIRONMENTS, "Change what is given of an environment.", _ENVIRONMENT_ATTRIBUTES, ("name",))
+    known = arguments_of(ENVIRONMENTS)
     return (
-        Route("GET", "/v2/environments", partial(_list, services, kind), arguments_of(ENVIRONMENTS)),
-        Route("POST", "/v2/environments", partial(_create_environment, services), body=Body.JSON),
-        Route("PUT", "/v2/environments", partial(_update_environment, services), body=Body.JSON),
-        Route("GET", "/v2/environments/{name}", partial(_get, services, kind), ("fields",)),
-        Route("DELETE", "/v2/environments/{name}", partial(_delete, services, kind)),
+        Route("GET", every, partial(_list, services, kind), known, about=lists(ENVIRONMENTS, "All environments.")),
+        Route("POST", every, partial(_create_environment, services), body=Body.JSON, about=create),
+        Route("PUT", every, partial(_update_environment, services), body=Body.JSON, about=update),
+        Route("GET", one, partial(_get, services, kind), ("fields",), about=shows(ENVIRONMENTS, "One environment.")),
+        Route("DELETE", one, partial(_delete, services, kind), about=removes("Delete an environment.")),
     )
 
 
@@ -99,8 +145,6 @@ def _environment_routes(services: Provider) -> tuple[Route, ...]:
 
 
 def _list(services: Provider, kind: Kind, call: Call) -> Answer:
-    if to_boolean(ALL_PROJECTS, call.query.get(ALL_PROJECTS, "")):
-        call.caller.demand_admin()
     return Answer(list_definitions(services().definitions, kind, call))
 
 
@@ -171,7 +215,7 @@ def _list_actions(services: Provider, call: Call) -> Answer:
 
 
 def _get_action(services: Provider, call: Call) -> Answer:
-    """An ad-hoc action of the namespace, else of the default one, else an action of this installation."""
+    """An ad-hoc action of the namespace, else of the default one; else a dynamic one; else one of this installation."""
     found, name, namespace = services(), _identifier(call), _namespace(call)
     fields = wanted_fields(call, ACTIONS)
     for place in dict.fromkeys((namespace, "")):
@@ -180,6 +224,9 @@ def _get_action(services: Provider, call: Call) -> Answer:
             return Answer(typed(ACTIONS, row_of(record), fields))
         except NotFoundException:
             continue
+    dynamic = found.definitions.code_sources.usable_action(access_of(call), name, namespace)
+    if dynamic is not None:
+        return Answer(typed(ACTIONS, dynamic_row(*dynamic), fields))
     action = found.registry.find(name)
     if action is None:
         near = found.registry.names_like(name)

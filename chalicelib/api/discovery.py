@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from chalicelib.api.about import tells
 from chalicelib.api.http import Answer, Call, Route
 from chalicelib.errors import InputException
 from chalicelib.lang.schema import language_schema
+from chalicelib.vocabulary import JsonObject
+
+_OBJECT: Final[JsonObject] = {"type": "object"}
+_ABOUT: Final = {
+    "versions": tells("The versions of the API.", _OBJECT | {"required": ["versions"]}),
+    "version": tells(
+        "The address of this version.",
+        _OBJECT | {"required": ["uri"]},
+        {302: "The address ends with a slash."},
+    ),
+    "info": tells("What the operator says of this deployment.", {}),
+    "schema": tells("The JSON schema of the workflow language.", _OBJECT),
+}
 
 
 def routes() -> tuple[Route, ...]:
     """The routes of discovery."""
     return (
-        Route("GET", "/", _versions, arguments=None),
-        Route("GET", "/v2", _version, arguments=None),
-        Route("GET", "/info", _info, arguments=None),
-        Route("GET", "/v2/schemas/workflow-language", _schema, arguments=None),
+        Route("GET", "/", _versions, None, about=_ABOUT["versions"]),
+        Route("GET", "/v2", _version, None, about=_ABOUT["version"]),
+        Route("GET", "/info", _info, None, about=_ABOUT["info"]),
+        Route("GET", "/v2/schemas/workflow-language", _schema, None, about=_ABOUT["schema"]),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from chalicelib.api.bodies import Attributes, read_attributes
+from chalicelib.api.about import changes, creates, lists, removes, shows, tells
+from chalicelib.api.bodies import READ_ONLY, Attributes, read_attributes
 from chalicelib.api.execution_changes import change_execution
 from chalicelib.api.execution_lists import list_executions, rows_of
 from chalicelib.api.fields import Row, typed
@@ -16,6 +17,7 @@ from chalicelib.api.values import to_boolean, to_integer, to_uuid
 from chalicelib.api.views import (
     EXECUTION,
     EXECUTION_VALUES,
+    REPORT_SCHEMA,
     execution_row,
     execution_values,
     report_view,
@@ -32,6 +34,19 @@ LIST_FLAGS: Final = ("include_output", "all_projects", "nulls")
 _BODY: Final = frozenset(EXECUTION.by_name) - {"name"}
 TREE_ARGUMENTS: Final = ("errors_only", "max_depth", "include_output")
 _REPORT_ARGUMENTS: Final = ("errors_only", "max_depth", "statistics_only")
+_ABOUT: Final = {
+    "list": lists(EXECUTION, "Workflow executions of the project."),
+    "create": creates(
+        EXECUTION, "Start a workflow; an execution whose `id` exists already is given back as it is.", _BODY - READ_ONLY
+    ),
+    "show": shows(EXECUTION, "One workflow execution."),
+    "update": changes(
+        EXECUTION, "Pause, resume or end an execution, or change its description or environment.", _BODY - READ_ONLY
+    ),
+    "delete": removes("Delete an execution and everything below it; one that is not completed needs `force`."),
+    "below": lists(EXECUTION, "An execution and its sub-workflow executions, depth first."),
+    "report": tells("Statistics of an execution, and the tree of everything below it.", REPORT_SCHEMA),
+}
 
 
 def routes(services: Provider) -> tuple[Route, ...]:
@@ -39,13 +54,13 @@ def routes(services: Provider) -> tuple[Route, ...]:
     api = Executions(services)
     one = "/v2/executions/{identifier}"
     return (
-        Route("GET", "/v2/executions", api.list, arguments_of(EXECUTION, LIST_FLAGS)),
-        Route("POST", "/v2/executions", api.create, body=Body.JSON),
-        Route("GET", one, api.show, ("fields",)),
-        Route("PUT", one, api.update, body=Body.JSON),
-        Route("DELETE", one, api.delete, ("force",)),
-        Route("GET", f"{one}/executions", api.list_below, TREE_ARGUMENTS),
-        Route("GET", f"{one}/report", api.report, _REPORT_ARGUMENTS),
+        Route("GET", "/v2/executions", api.list, arguments_of(EXECUTION, LIST_FLAGS), about=_ABOUT["list"]),
+        Route("POST", "/v2/executions", api.create, body=Body.JSON, about=_ABOUT["create"]),
+        Route("GET", one, api.show, ("fields",), about=_ABOUT["show"]),
+        Route("PUT", one, api.update, body=Body.JSON, about=_ABOUT["update"]),
+        Route("DELETE", one, api.delete, ("force",), about=_ABOUT["delete"]),
+        Route("GET", f"{one}/executions", api.list_below, TREE_ARGUMENTS, about=_ABOUT["below"]),
+        Route("GET", f"{one}/report", api.report, _REPORT_ARGUMENTS, about=_ABOUT["report"]),
     )
 
 

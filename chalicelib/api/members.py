@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from chalicelib.api.about import About, changes, creates, lists, removes, shows
 from chalicelib.api.bodies import read_attributes
 from chalicelib.api.definition_lists import access_of
 from chalicelib.api.fields import CREATED_AT, ID, UPDATED_AT, Field, Kind, Resource, typed
@@ -47,15 +48,16 @@ def routes(services: Provider) -> tuple[Route, ...]:
     """All routes of this module; ``services`` is called when a request comes, not before."""
     members, one = "/v2/workflows/{identifier}/members", "/v2/workflows/{identifier}/members/{member_id}"
 
-    def route(method: str, path: str, handler: Callable[[Provider, Call], Answer], body: Body = Body.NONE) -> Route:
-        return Route(method, path, partial(_demand_identity, partial(handler, services)), body=body)
+    def route(method: str, path: str, handler: Callable[[Provider, Call], Answer], about: About) -> Route:
+        body = Body.NONE if about.accepts is None else Body.JSON
+        return Route(method, path, partial(_demand_identity, partial(handler, services)), body=body, about=about)
 
     return (
-        route("GET", members, _list),
-        route("POST", members, _add, Body.JSON),
-        route("GET", one, _get),
-        route("PUT", one, _answer, Body.JSON),
-        route("DELETE", one, _remove),
+        route("GET", members, _list, lists(MEMBERS, "The projects that a workflow is shared with.")),
+        route("POST", members, _add, creates(MEMBERS, "Offer a workflow to a project.", _ATTRIBUTES, ("member_id",))),
+        route("GET", one, _get, shows(MEMBERS, "One member of a workflow.")),
+        route("PUT", one, _answer, changes(MEMBERS, "Accept or reject an offered workflow.", _ATTRIBUTES, ("status",))),
+        route("DELETE", one, _remove, removes("Share a workflow with a project no longer.")),
     )
 
 

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from chalicelib.actions.registry import Registry
 from chalicelib.api.http import ApiSettings, Call
 from chalicelib.services.action_runs import ActionRuns
+from chalicelib.services.authentication import Authentication
+from chalicelib.services.cron_desk import CronDesk
 from chalicelib.services.definitions import Definitions
 from chalicelib.services.engine import EngineService
+from chalicelib.services.event_door import EventDoor
+from chalicelib.services.large_answers import LargeAnswers
+from chalicelib.services.maintenance import Maintenance
 from chalicelib.services.members import Members
 from chalicelib.services.ports import Clock
 from chalicelib.services.reading import Reader, Sight
 from chalicelib.services.trees import Trees
 from chalicelib.services.triggers import Triggers
+from chalicelib.services.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +34,23 @@ class Services:
     action_runs: ActionRuns
     definitions: Definitions
     triggers: Triggers
+    cron: CronDesk
+    event_door: EventDoor
+    webhooks: Webhooks
     members: Members
     registry: Registry
     clock: Clock
+    large_answers: LargeAnswers
+    maintenance: Maintenance
+    authentication: Authentication
 
 
 Provider = Callable[[], Services]
+
+
+def listed_project(call: Call) -> str | None:
+    """The project whose objects a list shows; ``None`` for an admin, who sees those of all."""
+    return None if call.caller.is_admin else call.caller.project_id
 
 
 def sight_of(call: Call) -> Sight:

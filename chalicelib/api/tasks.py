@@ -6,17 +6,20 @@ TASKS_GATHERED_MAX tasks): tasks have no index of their own, so that running one
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from chalicelib.api.bodies import Attributes, read_attributes
+from chalicelib.api.about import changes, lists, shows
+from chalicelib.api.bodies import READ_ONLY, Attributes, read_attributes
+from chalicelib.api.execution_lists import list_children
 from chalicelib.api.executions import TREE_ARGUMENTS, below, execution_by_uuid, tree_options
 from chalicelib.api.fields import Row, typed
 from chalicelib.api.http import Answer, Body, Call, Route
 from chalicelib.api.listing import ListQuery, arguments_of, list_query, page_of, wanted_fields
-from chalicelib.api.services import Provider, sight_of
+from chalicelib.api.record_lists import list_records
+from chalicelib.api.services import Provider, listed_project, sight_of
 from chalicelib.api.values import to_uuid
-from chalicelib.api.views import EXECUTION, TASK, execution_row, execution_values, task_row
+from chalicelib.api.views import EXECUTION, TASK, task_row
 from chalicelib.engine.events import Event, RerunRequested, SkipRequested
 from chalicelib.engine.records import TaskExecution, WorkflowExecution
 from chalicelib.errors import NotAllowedException, NotFoundException, WorkflowException
@@ -25,6 +28,14 @@ from chalicelib.vocabulary import JsonObject, State
 
 _BODY: Final = frozenset(TASK.by_name)
 _ENV_MAY_CHANGE: Final = frozenset({State.IDLE, State.PAUSED, State.ERROR})
+_ABOUT: Final = {
+    "list": lists(TASK, "Task executions of one execution, or of the newest ones of the project."),
+    "list of": lists(TASK, "Task executions of an execution."),
+    "show": shows(TASK, "One task execution with its result."),
+    "update": changes(TASK, "Run a failed task again (state RUNNING), or skip it (SKIPPED).", _BODY - READ_ONLY),
+    "children": lists(EXECUTION, "The sub-workflow executions of a task, without their values."),
+    "below": lists(EXECUTION, "The sub-workflow executions below a task, depth first."),
+}
 # Where a row of this module keeps its records; no field has such a name.
 _RECORDS: Final = "@"
 
@@ -35,12 +46,20 @@ def routes(services: Provider) -> tuple[Route, ...]:
     one = "/v2/tasks/{identifier}"
     below_execution = arguments_of(TASK) - {"workflow_execution_id"}
     return (
-        Route("GET", "/v2/tasks", api.list, arguments_of(TASK)),
-        Route("GET", "/v2/executions/{identifier}/tasks", api.list_of_execution, below_execution),
-        Route("GET", one, api.show, ("fields",)),
-        Route("PUT", one, api.update, body=Body.JSON),
-        Route("GET", f"{one}/workflow_executions", api.list_workflow_executions, arguments_of(EXECUTION)),
-        Route("GET", f"{one}/executions", api.list_below, TREE_ARGUMENTS),
+        Route("GET", "/v2/tasks", api.list, arguments_of(TASK), about=_ABOUT["list"]),
+        Route(
+            "GET", "/v2/executions/{identifier}/tasks", api.list_of_execution, below_execution, about=_ABOUT["list of"]
+        ),
+        Route("GET", one, api.show, ("fields",), about=_ABOUT["show"]),
+        Route("PUT", one, api.update, body=Body.JSON, about=_ABOUT["update"]),
+        Route(
+            "GET",
+            f"{one}/workflow_executions",
+            api.list_workflow_executions,
+            arguments_of(EXECUTION),
+            about=_ABOUT["children"],
+        ),
+        Route("GET", f"{one}/executions", api.list_below, TREE_ARGUMENTS, about=_ABOUT["below"]),
     )
 
 
@@ -58,20 +77,20 @@ class Tasks:
         if execution is None:
             name = query.filter_on("workflow_name")
             workflow_name = str(name.operand) if name is not None and name.operator == "eq" else None
-            found = list(reader.recent_tasks(call.caller.project_id, workflow_name))
-            return Answer(_page(reader, query, found))
+            rows, complete = _rows(reader, query, reader.recent_tasks(listed_project(call), workflow_name))
+            return Answer(page_of(query, rows, complete=complete))
         try:
             header = reader.execution(str(execution.operand), sight_of(call))
         except NotFoundException:
-            return Answer(_page(reader, query, []))
-        return Answer(_page(reader, query, [(header, task) for task in reader.store.tasks(header)]))
+            return Answer(page_of(query, []))
+        return Answer(_tasks_of(reader, call, query, header))
 
     def list_of_execution(self, call: Call) -> Answer:
         """Tasks of one execution, which must exist."""
         reader = self._services().reader
         header = execution_by_uuid(reader, call, "workflow_execution_id")
         query = list_query(call, TASK, fixed={"workflow_execution_id": header.public})
-        return Answer(_page(reader, query, [(header, task) for task in reader.store.tasks(header)]))
+        return Answer(_tasks_of(reader, call, query, header))
 
     def show(self, call: Call) -> Answer:
         """One task with its result."""
@@ -102,12 +121,7 @@ class Tasks:
             header, task = reader.task(identifier, sight_of(call))
         except NotFoundException:
             return Answer(page_of(query, []))
-        filtered = [one.name for one in query.filters if one.name in ("params", "input", "output")]
-        rows = [
-            execution_row(child) | execution_values(reader, child, filtered)
-            for child in reader.children(header, [task])
-        ]
-        return Answer(page_of(query, rows, complete=lambda row: {k: v for k, v in row.items() if k not in filtered}))
+        return Answer(list_children(reader, call, query, header, task))
 
     def list_below(self, call: Call) -> Answer:
         """The sub-workflow executions below one task, depth first."""
@@ -126,8 +140,25 @@ def _whole_task(reader: Reader, header: WorkflowExecution, task: TaskExecution) 
     }
 
 
-def _page(reader: Reader, query: ListQuery, found: Iterable[tuple[WorkflowExecution, TaskExecution]]) -> JsonObject:
-    """The answer to a list of tasks; what they published is read where it is shown or filtered by."""
+def _tasks_of(reader: Reader, call: Call, query: ListQuery, header: WorkflowExecution) -> JsonObject:
+    """The answer to a list of the tasks of one execution."""
+    _, complete = _rows(reader, query, ())
+
+    def rows(*, after: int | None, descending: bool) -> Iterator[Row]:
+        tasks = reader.store.tasks_in_order(header, after=after, descending=descending)
+        return _rows(reader, query, ((header, task) for task in tasks))[0]
+
+    def number_of(marker: str) -> int | None:
+        found, task = reader.task(marker, sight_of(call))
+        return task.ordinal if found.id == header.id else None
+
+    return list_records(query, rows, count=header.next_ordinal, number_of=number_of, complete=complete)
+
+
+def _rows(
+    reader: Reader, query: ListQuery, found: Iterable[tuple[WorkflowExecution, TaskExecution]]
+) -> tuple[Iterator[Row], Callable[[Row], Row]]:
+    """Tasks as rows; what they published is read to filter by it, or by what completes a row that is shown."""
     by_published = query.filter_on("published") is not None
 
     def bare(header: WorkflowExecution, task: TaskExecution) -> JsonObject:
@@ -142,7 +173,7 @@ def _page(reader: Reader, query: ListQuery, found: Iterable[tuple[WorkflowExecut
         header, task = row[_RECORDS]
         return {**row, "published": reader.value(header, task.published)}
 
-    return page_of(query, (bare(header, task) for header, task in found), complete=complete)
+    return (bare(header, task) for header, task in found), complete
 
 
 def _event_for(header: WorkflowExecution, task: TaskExecution, given: Attributes) -> Event:

@@ -12,8 +12,9 @@ from chalicelib import limits
 from chalicelib.api.definition_lists import ALL_PROJECTS, access_of
 from chalicelib.api.fields import CREATED_AT, ID, UPDATED_AT, Field, Kind, Resource
 from chalicelib.api.http import Call
-from chalicelib.api.listing import ListQuery, collection, list_query, page_of, unknown_marker
+from chalicelib.api.listing import list_query, ordered_page, page_of, unknown_marker
 from chalicelib.errors import InputException
+from chalicelib.services.cron_options import CronOptions
 from chalicelib.services.definition_rules import Access
 from chalicelib.services.trigger_records import CronTrigger, EventTrigger, Trigger, TriggerKind
 from chalicelib.services.triggers import Triggers
@@ -26,6 +27,19 @@ _WORKFLOW_PARAMS: Final = Field("workflow_params", Kind.JSON)
 _PROJECT_ID: Final = Field("project_id")
 _SCOPE: Final = Field("scope")
 _LAST_ERROR: Final = Field("last_error", stored=False)
+
+# What Mistral's cron-triggers do not have is shown where it is used, and neither filtered nor sorted by.
+CRON_OPTIONS: Final = ("time_zone", "overlap", "catch_up_sec", "jitter_sec", "start_within_sec", "end_within_sec")
+_NUMBERS: Final = frozenset(CRON_OPTIONS) - {"time_zone", "overlap"}
+_CRON_EXTRAS: Final = (
+    *(Field(name, Kind.INTEGER if name in _NUMBERS else Kind.TEXT, stored=False) for name in CRON_OPTIONS),
+    Field("scheduled_for", Kind.DATE, stored=False),
+    Field("queued", Kind.INTEGER, stored=False),
+    Field("failures", Kind.INTEGER, stored=False),
+    Field("paused_at", Kind.DATE, stored=False),
+    Field("paused_reason", stored=False),
+    Field("missed", Kind.JSON, stored=False),
+)
 
 CRON_TRIGGERS: Final = Resource(
     "cron_triggers",
@@ -46,6 +60,7 @@ CRON_TRIGGERS: Final = Resource(
         CREATED_AT,
         UPDATED_AT,
         _LAST_ERROR,
+        *_CRON_EXTRAS,
     ),
 )
 EVENT_TRIGGERS: Final = Resource(
@@ -89,7 +104,8 @@ def row_of(trigger: Trigger) -> JsonObject:
             row["pattern"] = trigger.pattern
             row["remaining_executions"] = trigger.remaining_executions
             row["first_execution_time"] = trigger.first_execution_time
-            row["next_execution_time"] = trigger.next_execution_time
+            row["next_execution_time"] = None if trigger.course.is_over else trigger.next_execution_time
+            row.update(_extras(trigger))
         case EventTrigger():
             row.update(exchange=trigger.exchange, topic=trigger.topic, event=trigger.event)
     if trigger.last_error is not None:
@@ -97,38 +113,42 @@ def row_of(trigger: Trigger) -> JsonObject:
     return row
 
 
+def _extras(trigger: CronTrigger) -> JsonObject:
+    """What a trigger has beyond Mistral's, as far as it has it."""
+    course, default = trigger.course, CronOptions()
+    used = {name: getattr(trigger.options, name) for name in CRON_OPTIONS}
+    used = {name: value for name, value in used.items() if value != getattr(default, name)}
+    told: JsonObject = {
+        "scheduled_for": course.due_at,
+        "queued": len(course.queued) or None,
+        "failures": course.failures or None,
+        "paused_at": course.paused_at,
+        "paused_reason": course.paused_reason,
+        "missed": course.missed,
+    }
+    return used | {name: value for name, value in told.items() if value is not None}
+
+
 def list_triggers(triggers: Triggers, kind: TriggerKind, call: Call) -> JsonObject:
     """The answer to a list of triggers."""
     query = list_query(call, RESOURCES[kind], flags=(ALL_PROJECTS,))
     access = access_of(call)
-    if [(key.name, key.descending) for key in query.sort] != [("created_at", False), ("id", False)]:
+    if [key.name for key in query.sort] != ["created_at", "id"]:
         return page_of(query, _all_rows(triggers, kind, access))
     after = None
     if query.marker is not None:
         after = triggers.find_id(kind, access, query.marker)
         if after is None:
             raise unknown_marker(query)
-    page, last = _page(query, triggers.browse(kind, access, after=after))
-    return collection(query, page, more=last is not None, last=last)
-
-
-def _page(query: ListQuery, browsed: Iterator[Trigger]) -> tuple[list[JsonObject], str | None]:
-    """The rows of one page, and the id to go on from, unless everything has been looked at."""
-    page: list[JsonObject] = []
-    for looked_at, trigger in enumerate(browsed, start=1):
-        row = row_of(trigger)
-        if query.matches(row):
-            page.append(row)
-        if len(page) == query.limit or looked_at == limits.TRIGGERS_SCANNED_MAX:
-            return page, trigger.id
-    return page, None
+    browsed = triggers.browse(kind, access, after=after, descending=query.sort[0].descending)
+    return ordered_page(query, map(row_of, browsed), looked_at_max=limits.TRIGGERS_SCANNED_MAX)
 
 
 def _all_rows(triggers: Triggers, kind: TriggerKind, access: Access) -> Iterator[JsonObject]:
     for number, trigger in enumerate(triggers.browse(kind, access)):
         if number == limits.TRIGGERS_SCANNED_MAX:
             raise InputException(
-                f"More than {limits.TRIGGERS_SCANNED_MAX} {RESOURCES[kind].collection} can be sorted by created_at, "
-                "ascending, only."
+                f"More than {limits.TRIGGERS_SCANNED_MAX} {RESOURCES[kind].collection} can be sorted by created_at "
+                "only."
             )
         yield row_of(trigger)

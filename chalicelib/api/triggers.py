@@ -6,23 +6,39 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from chalicelib.api import cron_triggers
+from chalicelib.api.about import changes, creates, lists, removes, shows
 from chalicelib.api.bodies import Attributes, read_attributes
 from chalicelib.api.definition_lists import ALL_PROJECTS, access_of
 from chalicelib.api.fields import typed
 from chalicelib.api.http import CREATED, NO_CONTENT, Answer, Body, Call, Route
 from chalicelib.api.listing import arguments_of, wanted_fields
 from chalicelib.api.trigger_rows import CRON_TRIGGERS, EVENT_TRIGGERS, RESOURCES, list_triggers, row_of
-from chalicelib.api.values import refuse, to_boolean, to_uuid
+from chalicelib.api.values import refuse, to_uuid
 from chalicelib.errors import InputException
+from chalicelib.services.cron_desk import CronDesk
 from chalicelib.services.trigger_records import TriggerKind
 from chalicelib.services.triggers import CronRequest, EventChanges, EventRequest, Triggers
 
 _SELECTORS: Final = ("exchange", "topic", "event")
 _EVENT_ATTRIBUTES: Final = ("name", "workflow_id", "workflow_input", "workflow_params", "scope", *_SELECTORS)
 _EVENT_READ_ONLY: Final = ("id", "created_at", "updated_at", "project_id")
-_CRON_ATTRIBUTES: Final = tuple(
-    field.name for field in CRON_TRIGGERS.fields if field.stored and field.name != "project_id"
+_CRON_ATTRIBUTES: Final = (
+    *(field.name for field in CRON_TRIGGERS.fields if field.stored and field.name != "project_id"),
+    *cron_triggers.ATTRIBUTES,
 )
+_ABOUT: Final = {
+    "cron": creates(CRON_TRIGGERS, "Create a cron trigger.", _CRON_ATTRIBUTES, ("name",)),
+    "event": creates(
+        EVENT_TRIGGERS,
+        "Create an event trigger.",
+        frozenset(_EVENT_ATTRIBUTES) - frozenset(_EVENT_READ_ONLY),
+        (*_SELECTORS, "workflow_id"),
+    ),
+    "update": changes(
+        EVENT_TRIGGERS, "Change an event trigger, but not what it listens to.", frozenset(_EVENT_ATTRIBUTES)
+    ),
+}
 
 
 class HasTriggers(Protocol):
@@ -32,6 +48,10 @@ class HasTriggers(Protocol):
     def triggers(self) -> Triggers:
         """Cron-triggers and event-triggers."""
 
+    @property
+    def cron(self) -> CronDesk:
+        """Cron-triggers, beyond Mistral."""
+
 
 Provider = Callable[[], HasTriggers]
 
@@ -40,24 +60,31 @@ def routes(services: Provider) -> tuple[Route, ...]:
     """All routes of this module; ``services`` is called when a request comes, not before."""
     return (
         *_common_routes(services, TriggerKind.CRON, "/v2/cron_triggers", "/v2/cron_triggers/{identifier}"),
-        Route("POST", "/v2/cron_triggers", partial(_create_cron, services), body=Body.JSON),
+        Route("POST", "/v2/cron_triggers", partial(_create_cron, services), body=Body.JSON, about=_ABOUT["cron"]),
+        *cron_triggers.routes(services),
         *_common_routes(services, TriggerKind.EVENT, "/v2/event_triggers", "/v2/event_triggers/{identifier}"),
-        Route("POST", "/v2/event_triggers", partial(_create_event, services), body=Body.JSON),
-        Route("PUT", "/v2/event_triggers/{identifier}", partial(_update_event, services), body=Body.JSON),
+        Route("POST", "/v2/event_triggers", partial(_create_event, services), body=Body.JSON, about=_ABOUT["event"]),
+        Route(
+            "PUT",
+            "/v2/event_triggers/{identifier}",
+            partial(_update_event, services),
+            body=Body.JSON,
+            about=_ABOUT["update"],
+        ),
     )
 
 
 def _common_routes(services: Provider, kind: TriggerKind, collection: str, one: str) -> tuple[Route, ...]:
+    resource = RESOURCES[kind]
+    known, title = arguments_of(resource, (ALL_PROJECTS,)), resource.title.lower()
     return (
-        Route("GET", collection, partial(_list, services, kind), arguments_of(RESOURCES[kind], (ALL_PROJECTS,))),
-        Route("GET", one, partial(_get, services, kind), ("fields",)),
-        Route("DELETE", one, partial(_delete, services, kind)),
+        Route("GET", collection, partial(_list, services, kind), known, about=lists(resource, f"All {title}s.")),
+        Route("GET", one, partial(_get, services, kind), ("fields",), about=shows(resource, f"One {title}.")),
+        Route("DELETE", one, partial(_delete, services, kind), about=removes(f"Delete one {title}.")),
     )
 
 
 def _list(services: Provider, kind: TriggerKind, call: Call) -> Answer:
-    if to_boolean(ALL_PROJECTS, call.query.get(ALL_PROJECTS, "")):
-        call.caller.demand_admin()
     return Answer(list_triggers(services().triggers, kind, call))
 
 
@@ -93,6 +120,8 @@ def _create_cron(services: Provider, call: Call) -> Answer:
             first_execution_time=attributes.text("first_execution_time"),
             remaining_executions=attributes.integer("remaining_executions"),
             scope=_scope(attributes) or "private",
+            run_at=attributes.text("run_at"),
+            options=cron_triggers.options_of(attributes),
         ),
     )
     row = row_of(trigger)

@@ -263,6 +263,25 @@ def report_view(root: ExecutionNode | None, statistics: Statistics, estimated_se
 
 _REPORTED: Final = (State.RUNNING, State.SUCCESS, State.ERROR, State.IDLE, State.PAUSED)
 
+REPORT_SCHEMA: Final[JsonObject] = {
+    "type": "object",
+    "required": ["statistics"],
+    "properties": {
+        "statistics": {
+            "type": "object",
+            "required": ["total_tasks_count", "estimated_time"],
+            "properties": {
+                "total_tasks_count": {"type": "integer"},
+                **{f"{state.lower()}_tasks_count": {"type": "integer"} for state in _REPORTED},
+                "estimated_time": {"type": "number", "description": "seconds; -1 when nothing is known"},
+            },
+            "additionalProperties": False,
+        },
+        "root_workflow_execution": {"type": "object", "description": "its tasks, their actions and sub-workflows"},
+    },
+    "additionalProperties": False,
+}
+
 
 def _execution_entry(node: ExecutionNode) -> JsonObject:
     header = node.header

@@ -146,7 +146,8 @@ _MEMBERS: Final = (encode_members, decode_members)
 _VALUE: Final = (encode_value, decode_value)
 _ORDINALS: Final = (_deltas, _undeltas)
 
-_CLAIM: Final = _Table(r.Claim, "claimer=c deadline=d")
+_POLL: Final = _Table(r.Poll, "number=# due_at=d memo=m", memo=(encode_value, decode_value))
+_CLAIM: Final = _Table(r.Claim, "claimer=c deadline=d poll=p", poll=_nested(_POLL))
 _INVOCATION: Final = _Table(r.Invocation, "name=n input=i", input=_MEMBERS)
 _ACTION: Final = _Table(
     r.ActionExecution,
@@ -185,8 +186,9 @@ _TASK: Final = _Table(
     r.TaskExecution,
     "ordinal=# name=n type=t state=s created_at=c state_info=I updated_at=u started_at=b finished_at=f "
     "in_context=x triggered_by=g published=P context=C processed=p next_tasks=N error_handled=h actions=A "
-    "next_number=m has_items=w item_values=V concurrency=k items=W stamp=z timers=T timeout_sec=o retry_no=r waited_before=B "
-    "waited_after=F result_after_wait=R results_dropped=d accepted_from=Z went_on=y out_context=X page=G",
+    "next_number=m has_items=w item_values=V concurrency=k items=W stamp=z timers=T timeout_sec=o retry_no=r "
+    "waited_before=B waited_after=F result_after_wait=R results_dropped=d accepted_from=Z went_on=y out_context=X "
+    "page=G",
     type=(str, r.TaskType),
     state=_STATE,
     triggered_by=_TRIGGER,
@@ -218,6 +220,14 @@ def _decode_arrivals(data: Json) -> tuple[r.Arrival, ...]:
 _JOIN: Final = _Table(r.JoinProgress, "ordinal=# arrivals=a", arrivals=(_encode_arrivals, _decode_arrivals))
 _BACKLOG: Final = _Table(r.BackloggedCommand, "name=n ordinal=# event=e params=p context=x is_command=c")
 _PARENT: Final = _Table(r.Parent, "execution_id=e ordinal=# number=n index=i")
+_SUBSCRIPTION: Final = _Table(r.Subscription, "source=s events=e last=l told=t", events=_BITS)
+_NOTICE: Final = _Table(
+    r.Notice,
+    "number=# event=e state=s name=n created_at=c updated_at=u state_info=I ordinal=o type=t started_at=b "
+    "finished_at=f",
+    state=_STATE,
+    type=(str, r.TaskType),
+)
 _ENDS: Final = (
     lambda ends: [_deltas(ends), _deltas(ends.values())],
     lambda data: dict(zip(_undeltas(data[0]), _undeltas(data[1]), strict=True)),
@@ -236,7 +246,7 @@ _HEADER: Final = _Table(
     "workflow_namespace=N workbook_name=k revision=v state_info=I description=D tags=t root_execution_id=r parent=P "
     "depth=d input=i params=a output=o variables=V next_ordinal=O frontier=F tail=l fronts=g front_tasks=G seen=S "
     "fired=f joins=J named=M ends=E failures=L cancellations=C unprocessed=U backlog=B timers=T stamp=z heard=e "
-    "wake_at=W reverse_target=R",
+    "wake_at=W reverse_target=R subscriptions=Y noticed=y",
     state=_STATE,
     tags=_TUPLE,
     parent=_nested(_PARENT),
@@ -256,6 +266,7 @@ _HEADER: Final = _Table(
     unprocessed=_ORDINALS,
     backlog=_sequence(_BACKLOG),
     timers=_sequence(_TIMER),
+    subscriptions=_sequence(_SUBSCRIPTION),
 )
 
 
@@ -333,3 +344,13 @@ def pack_result(result: Result) -> bytes:
 def unpack_result(body: bytes) -> Result:
     """The result that was parked."""
     return _decode_result(_unpack(body)[0])
+
+
+def pack_notices(notices: list[r.Notice]) -> bytes:
+    """The notices of one turn as bytes."""
+    return _pack([_NOTICE.encode(notice) for notice in notices])
+
+
+def unpack_notices(body: bytes) -> list[r.Notice]:
+    """The notices that these bytes stand for."""
+    return [_NOTICE.decode(data) for data in _unpack(body)]

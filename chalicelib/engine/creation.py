@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.invocations import WorkflowFacts, check_input, with_defaults
+from chalicelib.engine.notices import subscriptions_of
 from chalicelib.engine.plain import plain
 from chalicelib.engine.records import Parent, WorkflowExecution
 from chalicelib.engine.reverse import target_of
@@ -73,6 +74,7 @@ def create(engine: Engine, birth: Birth, loaded: Loaded) -> Draft:
     draft = Draft(header, loaded)
     draft.params = plain({**birth.params, "env": _environment(engine, draft, birth)})
     draft.params.setdefault("namespace", facts.namespace)
+    draft.subscriptions = subscriptions_of(draft.params.get("notify"), engine.publishers)
     if engine.plan.spec.type == "reverse":
         target_of(engine, draft.params)
     draft.variables = _variables(engine, draft, birth.security)

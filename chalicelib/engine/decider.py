@@ -32,6 +32,7 @@ from chalicelib.engine.events import (
     Continued,
     DescriptionChanged,
     Event,
+    NoticesTold,
     PauseRequested,
     RerunRequested,
     ResumeRequested,
@@ -86,8 +87,19 @@ def _apply(engine: Engine, draft: Draft, event: Event) -> None:
             operator.skip(draft, event)
         case Revived():
             operator.revive_parent(draft, event)
+        case DescriptionChanged() | NoticesTold():
+            _take_note(draft, event)
+        case _:
+            assert_never(event)
+
+
+def _take_note(draft: Draft, event: DescriptionChanged | NoticesTold) -> None:
+    """What is only remembered: nothing follows from it."""
+    match event:
         case DescriptionChanged():
             operator.describe(draft, event)
+        case NoticesTold():
+            draft.told(event.publisher, event.number)
         case _:
             assert_never(event)
 
@@ -257,7 +269,8 @@ def _claim_expired(engine: Engine, draft: Draft, event: ClaimExpired) -> None:
     action = draft.action(task, event.number) if task is not None else None
     if task is None or action is None or action.claim is None or action.claim.deadline > draft.now:
         return
-    if action.state is not State.RUNNING:
+    # What polls has begun already, and asking is repeated at will: the executor does so.
+    if action.state is not State.RUNNING or action.claim.poll is not None:
         return
     if action.safe_rerun:
         draft.put_action(task, replace(action, claim=None))

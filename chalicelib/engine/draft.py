@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from chalicelib.engine.agenda import Step
-from chalicelib.engine.effects import Effect, SetTimer
+from chalicelib.engine.effects import Effect, Notify, SetTimer
 from chalicelib.engine.needs import (
     MissingData,
     Need,
@@ -25,12 +25,15 @@ from chalicelib.engine.needs import (
     NeedTask,
     NeedValue,
 )
+from chalicelib.engine.notices import task_event, task_notice, wanting, workflow_event, workflow_notice
 from chalicelib.engine.records import (
     ActionExecution,
     BackloggedCommand,
     ContextNode,
     JoinProgress,
+    Notice,
     PayloadRef,
+    Subscription,
     TaskExecution,
     Timer,
     TimerKind,
@@ -52,7 +55,6 @@ _COMPARED: Final = (
     "stamp",
     "joins",
     "unprocessed",
-    "heard",
 )
 
 
@@ -118,6 +120,9 @@ class Draft:
         self.stamp = header.stamp
         self.heard = header.heard
         self.reverse_target = header.reverse_target
+        self.subscriptions: tuple[Subscription, ...] = header.subscriptions
+        self.noticed = header.noticed
+        self.notices: list[Notice] = []
         self.finished: dict[int, TaskExecution] = {}
         self.contexts: dict[int, ContextNode] = {}
         self.items: dict[int, dict[int, ActionExecution]] = {}
@@ -135,6 +140,7 @@ class Draft:
             setattr(twin, name, dict(getattr(self, name)))
         twin.items = {ordinal: dict(items) for ordinal, items in self.items.items()}
         twin.effects = list(self.effects)
+        twin.notices = list(self.notices)
         twin.agenda = deque(self.agenda)
         twin.starts = deque(self.starts)
         return twin
@@ -183,7 +189,9 @@ class Draft:
     def put(self, task: TaskExecution, **changes: Any) -> TaskExecution:
         """Change a task; it moves into or out of the frontier as its state demands."""
         changes.setdefault("updated_at", self.now)
-        task = replace(task, **changes)
+        before, task = task, replace(task, **changes)
+        if self.subscriptions and (task.state is not before.state or task.state_info != before.state_info):
+            self._note(task_event(before, task.state), task)
         if task.state.is_completed:
             self.frontier.pop(task.ordinal, None)
             self.finished[task.ordinal] = task
@@ -266,6 +274,42 @@ class Draft:
         """Ask something of the world, once the records are safe."""
         self.effects.append(effect)
 
+    def change_state(self, state: State, state_info: str | None) -> None:
+        """The workflow is in this state from now on; whoever wants to know is told."""
+        before, self.state, self.state_info = self.state, state, state_info
+        if self.subscriptions:
+            self._note(workflow_event(before, state))
+        if state.is_completed:
+            # Whoever is not told of the end still has to learn that nothing more will come.
+            self._remind(number for number, each in enumerate(self.subscriptions) if each.is_owed)
+
+    def _note(self, event: str | None, task: TaskExecution | None = None) -> None:
+        wanted_by = wanting(self.subscriptions, event)
+        if not wanted_by:
+            return
+        self.noticed += 1
+        if task is not None:
+            notice = task_notice(self.noticed, task, event, self.now)
+        else:
+            notice = workflow_notice(self.noticed, self.header, self.state, self.state_info, event=event, now=self.now)
+        self.notices.append(notice)
+        self.subscriptions = tuple(
+            replace(each, last=self.noticed) if number in wanted_by else each
+            for number, each in enumerate(self.subscriptions)
+        )
+        self._remind(wanted_by)
+
+    def _remind(self, publishers: Iterable[int]) -> None:
+        owed = [Notify(number) for number in publishers]
+        self.effects += [effect for effect in owed if effect not in self.effects]
+
+    def told(self, publisher: int, number: int) -> None:
+        """A publisher was told everything up to this notice."""
+        self.subscriptions = tuple(
+            replace(each, told=max(each.told, min(number, each.last))) if place == publisher else each
+            for place, each in enumerate(self.subscriptions)
+        )
+
     def then(self, step: Step) -> None:
         """Do this later in the same decision."""
         self.agenda.append(step)
@@ -294,6 +338,10 @@ class Draft:
 
     def is_changed(self) -> bool:
         """Whether there is anything to write."""
+        return self.is_news() or self.subscriptions != self.header.subscriptions
+
+    def is_news(self) -> bool:
+        """Whether the execution itself has changed, and not only what others know of it."""
         header = self.header
         return bool(
             self.finished
@@ -301,6 +349,8 @@ class Draft:
             or self.items
             or self.state is not header.state
             or any(getattr(self, name) != getattr(header, name) for name in _COMPARED)
+            # What is told to an execution that has ended, and changes nothing there, needs no writing down.
+            or (self.heard != header.heard and not self.is_completed)
         )
 
     @property
@@ -308,6 +358,7 @@ class Draft:
         """How many records, other than the header, sealing may have to write: never too few."""
         values = sum(count for ordinal, count in self.kept_apart.items() if ordinal in self.frontier)
         records = len(self.finished) + len(self.tail) + len(self.contexts) + sum(map(len, self.items.values())) + values
+        records += bool(self.notices)
         if len(self.frontier) <= FRONTIER_INLINE_MAX and not self.header.fronts:
             return records
         # Of a wide frontier each task that finished is on a page that is written again, and new pages may be needed.

@@ -55,4 +55,11 @@ class Continue:
     """There is more to do than one transaction holds: hand ``Continued`` to this execution."""
 
 
-Effect = RunAction | StartSubworkflow | SetTimer | Tell | Continue
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """There are notices for the publisher of this number."""
+
+    publisher: int
+
+
+Effect = RunAction | StartSubworkflow | SetTimer | Tell | Continue | Notify

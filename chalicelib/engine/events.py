@@ -112,6 +112,14 @@ class DescriptionChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticesTold:
+    """A publisher was told everything up to this notice."""
+
+    publisher: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Continued:
     """Go on where the records say: after a wave, after a redelivery, when the alarm rang."""
 
@@ -129,5 +137,6 @@ Event = (
     | SkipRequested
     | Revived
     | DescriptionChanged
+    | NoticesTold
     | Continued
 )

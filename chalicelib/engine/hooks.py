@@ -3,8 +3,8 @@
 Order and conditions are Mistral's (engine/policies.py).
 
 Before: pause-before, wait-before, then the checks of the later ones, timeout, concurrency. After: wait-after, fail-on,
-retry. They do not run before a retry, after a pause, or before the first run of a join. Time limits of a single attempt are
-set before each.
+retry. They do not run before a retry, after a pause, or before the first run of a join. Time limits of a single
+attempt are set before each.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Numbers for tasks and transitions, and which tasks expressions name.
 
 Numbers let the header keep "who has completed" and "which transitions have fired" as bit sets; the names let it
-remember the last execution of just those tasks that some ``task('name')`` asks for.
+remember the last execution of just those tasks that some ``task('name')`` or ``webhook_url('name')`` asks for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 from chalicelib.lang.graph import WorkflowGraph
 
 _TASK_CALL: Final = re.compile(r"\btask\s*\(\s*([^)]*)\)")
+_WEBHOOK_CALL: Final = re.compile(r"\bwebhook_url\s*\(\s*([^),]*)")
 _LITERAL: Final = re.compile(r"""^(?:\\?['"])?([\w.\-]+)(?:\\?['"])?$""")
 
 
@@ -44,13 +45,13 @@ class Plan:
 
 
 def _names_asked(graph: WorkflowGraph) -> frozenset[str] | None:
-    """The names in ``task(name)`` calls of the definition.
+    """The names in ``task(name)`` and ``webhook_url(name)`` calls of the definition.
 
     ``None`` when one of them is computed, so that any may be meant.
     """
     text = json.dumps(graph.spec.data, default=str)
     names: set[str] = set()
-    for argument in _TASK_CALL.findall(text):
+    for argument in (*_TASK_CALL.findall(text), *_WEBHOOK_CALL.findall(text)):
         if not argument.strip():
             continue
         literal = _LITERAL.match(argument.strip())

@@ -7,8 +7,8 @@ it again is harmless.
 from __future__ import annotations
 
 from chalicelib.engine.draft import Draft
-from chalicelib.engine.effects import Continue, Effect, RunAction, SetTimer, StartSubworkflow
-from chalicelib.engine.records import ActionExecution, TaskExecution
+from chalicelib.engine.effects import Continue, Effect, Notify, RunAction, SetTimer, StartSubworkflow
+from chalicelib.engine.records import ActionExecution, TaskExecution, WorkflowExecution
 from chalicelib.vocabulary import State
 
 
@@ -21,8 +21,14 @@ def owed_effects(draft: Draft) -> list[Effect]:
     for task in draft.frontier.values():
         effects += [SetTimer(task.ordinal, timer.stamp, timer.due_at) for timer in task.timers]
         effects += [_owed_for(task, action) for action in unfinished_actions(draft, task, paused=True)]
+    effects += owed_notices(draft.header)
     effects.append(Continue())
     return effects
+
+
+def owed_notices(header: WorkflowExecution) -> list[Effect]:
+    """The publishers that may not have been told everything yet."""
+    return [Notify(number) for number, subscription in enumerate(header.subscriptions) if subscription.is_owed]
 
 
 def _owed_for(task: TaskExecution, action: ActionExecution) -> Effect:

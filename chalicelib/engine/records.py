@@ -63,11 +63,24 @@ class TriggeredBy:
 
 
 @dataclass(frozen=True, slots=True)
+class Poll:
+    """An action that is not done yet, and when it is to be asked again.
+
+    ``memo`` is its own note on what it has begun, ``number`` counts how often it has said so.
+    """
+
+    number: int
+    due_at: float
+    memo: Json = None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """Who runs an action, and when that one is dead for certain."""
+    """Who runs an action, and when that one is dead for certain; nobody, with deadline 0, between two polls."""
 
     claimer: str
     deadline: float
+    poll: Poll | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +184,8 @@ class TaskExecution:
     ``stamp`` counts the timers it set. ``context`` is what it hands on, if it published anything; ``out_context``
     overrides that when the task has run again after others had received the first one. ``page`` is the page of finished
     tasks on which its record stands. Results of action executions numbered below ``accepted_from`` no longer count.
-    ``timeout_sec`` is the time limit of the task, once it counts. ``item_values`` are the lists that a with-items task goes through, by variable, while some of its items have not
-    started.
+    ``timeout_sec`` is the time limit of the task, once it counts. ``item_values`` are the lists that a with-items task
+    goes through, by variable, while some of its items have not started.
     """
 
     ordinal: int
@@ -273,6 +286,43 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscription:
+    """A publisher that is told what becomes of an execution.
+
+    ``source`` is its place in the parameter ``notify``, or the name of one of the service's own publishers. ``events``
+    are bits, one for each event that it wants (``notices.py``). ``last`` is the number of the last notice for it,
+    ``told`` the last that it was told when the execution had come to its end.
+    """
+
+    source: str
+    events: int
+    last: int = 0
+    told: int = 0
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether there may be something that it was not told yet."""
+        return self.told < self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A change to be told: of the workflow (``ordinal`` 0) or of a task, as it was then."""
+
+    number: int
+    event: str | None
+    state: State
+    name: str
+    created_at: float
+    updated_at: float
+    state_info: str | None = None
+    ordinal: int = 0
+    type: TaskType = TaskType.ACTION
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowExecution:
     """The header.
 
@@ -280,7 +330,7 @@ class WorkflowExecution:
     tasks that finished last, until there are enough of them for a page: so most turns write one item, without a
     transaction. ``fronts`` are the pages on which a wide frontier is stored (``fronts.py``). ``stamp`` counts the
     timers that the workflow set and what it told its relatives; ``heard`` is the stamp of the last that the parent
-    told.
+    told. ``noticed`` is the number of the last notice for the publishers in ``subscriptions``.
     """
 
     id: str
@@ -324,6 +374,8 @@ class WorkflowExecution:
     heard: int = 0
     wake_at: float | None = None
     reverse_target: str | None = None
+    subscriptions: tuple[Subscription, ...] = ()
+    noticed: int = 0
 
     @property
     def public(self) -> str:

@@ -42,6 +42,7 @@ HEADER_KEY: Final = "header"
 TASK_PREFIX: Final = "task#"
 ACTION_PREFIX: Final = "action#"
 CONTEXT_PREFIX: Final = "context#"
+NOTICE_PREFIX: Final = "notice#"
 
 
 def task_key(ordinal: int) -> str:
@@ -52,6 +53,11 @@ def task_key(ordinal: int) -> str:
 def context_key(ordinal: int) -> str:
     """The sort key of the context merged for this task."""
     return f"{CONTEXT_PREFIX}{ordinal:05x}"
+
+
+def notice_key(number: int) -> str:
+    """The sort key of the notices of a turn of which the last has this number."""
+    return f"{NOTICE_PREFIX}{number:08x}"
 
 
 def items_prefix(ordinal: int) -> str:
@@ -72,6 +78,11 @@ def value_key(ordinal: int, number: int) -> str:
 def items_value_key(ordinal: int) -> str:
     """The sort key of the lists that a with-items task goes through."""
     return f"value#{ordinal:05x}#items"
+
+
+def owned_digest(owner: str, data: bytes) -> str:
+    """The name of a payload: its owner's, so that it can be deleted with its owner, and its content's hash."""
+    return f"{owner}/{hashlib.sha256(data).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +114,10 @@ class Transition:
 
 
 class _Sealer:
-    """Collects what leaves the header on the way."""
+    """Collects what leaves the header on the way; ``owner`` is the execution."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
         self.records: dict[str, bytes] = {}
         self.bulk: dict[str, bytes] = {}
         self.singles: dict[str, tuple[bytes, int]] = {}
@@ -121,7 +133,7 @@ class _Sealer:
         text = _text(value)
         if len(text) <= PAYLOAD_THRESHOLD_BYTES:
             return value
-        digest = hashlib.sha256(text).hexdigest()
+        digest = owned_digest(self.owner, text)
         self.payloads[digest] = zlib.compress(text, 6)
         self.payload_values[digest] = value
         return PayloadRef(digest, len(text))
@@ -192,13 +204,16 @@ def seal(draft: Draft, *, wake_at: float | None, now: float) -> Transition:
 
     Raises MissingData for a page that must be rewritten and is not loaded.
     """
-    sealer = _Sealer()
+    # With the moment of birth: a client may choose the id of an execution that was deleted again.
+    sealer = _Sealer(f"{draft.header.id}/{round(draft.header.created_at * 1000):x}")
     tasks, pages = _sealed_pages(draft, sealer)
     contexts = {}
     for ordinal, node in draft.contexts.items():
         contexts[ordinal] = replace(node, variables={k: sealer.large_out(v) for k, v in node.variables.items()})
         sealer.records[context_key(ordinal)] = codec.pack_context(contexts[ordinal])
     items = _sealed_items(draft, sealer)
+    if draft.notices:
+        sealer.records[notice_key(draft.noticed)] = codec.pack_notices(draft.notices)
     paged = {ordinal for page in pages.values() for ordinal in page}
     tail = {o: t for o, t in {**draft.tail, **tasks}.items() if o not in paged and t.page is None}
     header = _sealed_header(draft, sealer, wake_at=wake_at, now=now)
@@ -236,7 +251,8 @@ def _sealed_header(draft: Draft, sealer: _Sealer, *, wake_at: float | None, now:
         state=draft.state,
         state_info=draft.state_info,
         description=draft.description,
-        updated_at=now,
+        # That others were told is nothing new about an execution that has come to its end.
+        updated_at=now if draft.is_news() or not draft.header.state.is_completed else draft.header.updated_at,
         input=sealer.record_out("input", draft.header.input),
         params=sealer.record_out("params", draft.params),
         output=sealer.record_out("output", draft.output),
@@ -257,6 +273,8 @@ def _sealed_header(draft: Draft, sealer: _Sealer, *, wake_at: float | None, now:
         heard=draft.heard,
         wake_at=wake_at,
         reverse_target=draft.reverse_target,
+        subscriptions=draft.subscriptions,
+        noticed=draft.noticed,
     )
 
 

@@ -57,6 +57,7 @@ def _new_task(
     context: int,
     *,
     triggered_by: tuple[TriggeredBy, ...] = (),
+    state_info: str | None = None,
 ) -> TaskExecution:
     if draft.next_ordinal > TASKS_PER_EXECUTION_MAX:
         raise MistralError(
@@ -75,6 +76,7 @@ def _new_task(
             name=name,
             type=TaskType.WORKFLOW if spec.workflow is not None else TaskType.ACTION,
             state=state,
+            state_info=state_info,
             created_at=draft.now,
             in_context=context,
             triggered_by=triggered_by,
@@ -91,8 +93,7 @@ def _arrive(engine: Engine, draft: Draft, command: RunTask) -> None:
     progress = draft.joins.get(command.name)
     waiting = "Task is waiting."
     if progress is None:
-        task = _new_task(engine, draft, command.name, State.WAITING, EMPTY_CONTEXT)
-        task = draft.put(task, state_info=waiting)
+        task = _new_task(engine, draft, command.name, State.WAITING, EMPTY_CONTEXT, state_info=waiting)
         progress = JoinProgress(task.ordinal)
     else:
         task = draft.task(progress.ordinal)

@@ -34,8 +34,7 @@ def set_state(draft: Draft, state: State, state_info: Json = None) -> None:
             f"Can't change workflow execution state from {draft.state} to {state}. "
             f"[workflow={draft.header.workflow_name}, execution_id={draft.header.public}]"
         )
-    draft.state = state
-    draft.state_info = cut(_as_text(state_info), STATE_INFO_CHARACTERS_MAX)
+    draft.change_state(state, cut(_as_text(state_info), STATE_INFO_CHARACTERS_MAX))
 
 
 def _as_text(state_info: Json) -> str | None:

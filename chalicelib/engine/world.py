@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from chalicelib.engine.draft import Draft
@@ -12,8 +12,11 @@ from chalicelib.engine.moment import Moment, timestamp
 from chalicelib.engine.needs import NeedExecutions, NeedTasks
 from chalicelib.engine.plan import Plan
 from chalicelib.engine.records import ActionExecution, TaskExecution, TaskType
+from chalicelib.errors import EvaluationException
 from chalicelib.expressions import evaluator
 from chalicelib.expressions.evaluator import Options
+from chalicelib.expressions.webhook_tokens import Grant, Subject, SubjectKind
+from chalicelib.limits import WEBHOOK_LIFE_MAX_SEC
 from chalicelib.vocabulary import Json, JsonObject
 
 
@@ -26,6 +29,8 @@ class Engine:
     expressions: Options
     field_bytes_max: int
     subworkflow_depth_max: int = 100
+    # The service's own publishers, by name: a new execution tells them too.
+    publishers: Mapping[str, JsonObject] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -119,6 +124,20 @@ class ExecutionWorld:
         """Workflow executions of the project; asked of the shell."""
         found: list[JsonObject] = self.draft.ask(NeedExecutions(id, root_execution_id, state, from_time, to_time))
         return found
+
+    def webhook_url(self, task_name: str, expires_sec: int) -> str:
+        """A signed URL for the latest execution of a task. Raises EvaluationException."""
+        signer = self.engine.expressions.webhooks
+        if signer is None:
+            raise EvaluationException("webhook_url() needs the setting MISTRAL_WEBHOOK_SECRET, which has no value.")
+        if not 1 <= expires_sec <= WEBHOOK_LIFE_MAX_SEC:
+            raise EvaluationException(f"webhook_url() takes 1 to {WEBHOOK_LIFE_MAX_SEC} seconds, not {expires_sec}.")
+        ordinal = self.draft.named.get(task_name)
+        if ordinal is None:
+            raise EvaluationException(f"webhook_url('{task_name}'): no task of that name has begun; start it before.")
+        header, now = self.draft.header, self.engine.moment.now
+        subject = Subject(SubjectKind.TASK, task_id(header.id, ordinal), header.project_id)
+        return signer.url(Grant(subject, now, now + expires_sec))
 
     def global_(self, name: str) -> Json:
         """A value of the workflow's own variables: globals and ``vars``."""

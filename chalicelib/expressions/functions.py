@@ -59,6 +59,9 @@ class World(Protocol):
     ) -> list[JsonObject]:
         """Workflow executions, filtered."""
 
+    def webhook_url(self, task_name: str, expires_sec: int) -> str:
+        """A signed URL that completes the asynchronous action of that task in the current workflow execution."""
+
     def global_(self, name: str) -> Json:
         """The value of a global variable of the current workflow execution, or ``None``."""
 
@@ -190,6 +193,13 @@ def tasks(
 def uuid(scope: Scope) -> str:
     """A new identity."""
     return scope.world.uuid()
+
+
+@expression_function("webhook_url")
+def webhook_url(scope: Scope, task_name: str, expires_sec: int = limits.WEBHOOK_LIFE_SEC) -> str:
+    """A signed URL that completes the asynchronous action of a task of this execution, without credentials."""
+    scope.require_execution()
+    return scope.world.webhook_url(task_name, expires_sec)
 
 
 @expression_function("yaml_dump")

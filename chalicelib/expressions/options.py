@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chalicelib import limits
+from chalicelib.expressions.webhook_tokens import WebhookSigner
 
 YAQL: Final = "yaql"
 JINJA: Final = "jinja"
@@ -18,7 +19,7 @@ class Options:
 
     ``limit_iterators`` (items per iterator) and ``memory_quota`` (bytes per value) are YAQL's options of those names;
     -1 means the product's own bound. ``monotonic`` is a clock in seconds; without one ``time_max_sec`` has no effect
-    and only counted limits hold.
+    and only counted limits hold. ``webhooks`` signs what ``webhook_url()`` gives.
     """
 
     languages: frozenset[str] = frozenset({YAQL, JINJA})
@@ -27,6 +28,7 @@ class Options:
     steps_max: int = limits.EVALUATION_STEPS_MAX
     time_max_sec: float = limits.EVALUATION_TIME_MAX_SEC
     monotonic: Callable[[], float] | None = None
+    webhooks: WebhookSigner | None = None
 
 
 DEFAULT: Final = Options()

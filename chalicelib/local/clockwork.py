@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from chalicelib.local.context import LambdaContext
+from chalicelib.local.wakeup import Activity, Wakeup
 from chalicelib.vocabulary import JsonObject
 
 logger = logging.getLogger("mistral.local.clockwork")
@@ -48,8 +49,11 @@ class Clockwork:
         *,
         after: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
+        wakeup: Wakeup | None = None,
+        activity: Activity | None = None,
     ) -> None:
         self._door, self._after, self._now = door, after, now
+        self._wakeup, self._activity = wakeup or Wakeup(), activity or Activity()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
 
@@ -60,6 +64,7 @@ class Clockwork:
     def stop(self) -> None:
         """Ring no more. Returns at once."""
         self._stopping.set()
+        self._wakeup.interrupt()
 
     def join(self, timeout_sec: float) -> bool:
         """Wait for a call that runs; whether it ended in that time."""
@@ -77,6 +82,8 @@ class Clockwork:
             self._after()
 
     def _run(self) -> None:
-        self.ring()
-        while not self._stopping.wait(pause_sec(self._now())):
-            self.ring()
+        with self._activity.busy():
+            while not self._stopping.is_set():
+                self.ring()
+                self._wakeup.sent(pause_sec(self._now()))
+                self._wakeup.wait(INTERVAL_SEC)

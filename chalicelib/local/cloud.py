@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ DEAD_LETTER_RETENTION_SEC: Final = 14 * 24 * 3600
 QUEUE_TIMEOUTS_SEC: Final[Mapping[str, int]] = {
     "tasks": limits.EXECUTOR_TIMEOUT_SEC,
     "tasks-long": limits.EXECUTOR_LONG_TIMEOUT_SEC,
+    "notifications": limits.NOTIFIER_TIMEOUT_SEC,
 }
 
 _EXISTS: Final = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists", "QueueAlreadyExists"})
@@ -34,14 +35,17 @@ class CloudNames:
     tables: tuple[str, ...]
     queues: Mapping[str, str]
     bucket: str
+    # Queues that no door listens to: workers outside do.
+    targets: tuple[str, ...] = ()
 
 
-def names_with_prefix(prefix: str) -> CloudNames:
+def names_with_prefix(prefix: str, targets: Iterable[str] = ()) -> CloudNames:
     """The usual names: everything begins with the prefix."""
     return CloudNames(
         tables=(f"{prefix}executions", f"{prefix}definitions"),
         queues={queue: f"{prefix}{queue}" for queue in QUEUE_TIMEOUTS_SEC},
         bucket=f"{prefix}payloads",
+        targets=tuple(f"{prefix}{target}" for target in targets),
     )
 
 
@@ -49,19 +53,21 @@ def create_cloud(aws: Aws, names: CloudNames) -> None:
     """Create what is missing; what is there stays as it is."""
     create_tables(aws, names.tables)
     for queue, name in names.queues.items():
-        _create_queue(aws.client("sqs"), name, timeout_sec=QUEUE_TIMEOUTS_SEC[queue])
+        _create_queue(aws.client("sqs"), name, visibility_sec=VISIBILITY_TIMEOUTS * QUEUE_TIMEOUTS_SEC[queue])
+    for name in names.targets:
+        _create_queue(aws.client("sqs"), name, visibility_sec=limits.WORKER_LEASE_SEC)
     region = {} if aws.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": aws.region}}
     _unless_there(aws.client("s3").create_bucket, Bucket=names.bucket, **region)
 
 
-def _create_queue(client: Any, name: str, *, timeout_sec: int) -> None:
+def _create_queue(client: Any, name: str, *, visibility_sec: int) -> None:
     dead = name + DEAD_LETTER_SUFFIX
     retention = {"MessageRetentionPeriod": str(DEAD_LETTER_RETENTION_SEC)}
     _unless_there(client.create_queue, QueueName=dead, Attributes=retention)
     url = client.get_queue_url(QueueName=dead)["QueueUrl"]
     arn = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     attributes = {
-        "VisibilityTimeout": str(VISIBILITY_TIMEOUTS * timeout_sec),
+        "VisibilityTimeout": str(visibility_sec),
         "RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": RECEIVES_MAX}),
     }
     _unless_there(client.create_queue, QueueName=name, Attributes=attributes)

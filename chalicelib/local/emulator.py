@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 from unittest.mock import patch
 
 import moto.backends  # noqa: F401 - the stubber reaches it by its name
 from moto.core.base_backend import BackendDict
 from moto.core.models import botocore_stubber
+from moto.events.models import EventsBackend
 
 from chalicelib.local import moto_shim
 
@@ -44,3 +45,17 @@ def safe_moto() -> Iterator[None]:
         finally:
             botocore_stubber.enabled = False
             BackendDict.reset()
+
+
+@contextmanager
+def watching_bus(announce: Callable[[list[dict[str, Any]], list[dict[str, Any]]], None]) -> Iterator[None]:
+    """Tell of what is put on the emulated EventBridge, whoever puts it: the entries, and what became of each."""
+    put = EventsBackend.put_events
+
+    def put_and_announce(backend: EventsBackend, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        results = put(backend, events)
+        announce(events, results)
+        return results
+
+    with patch.object(EventsBackend, "put_events", put_and_announce):
+        yield

@@ -20,6 +20,9 @@ from urllib.parse import parse_qs, unquote
 from uuid import uuid4
 
 from chalicelib import limits
+from chalicelib.adapters.payloads import SHARED_PATH
+from chalicelib.errors import NotFoundException
+from chalicelib.local.authorizing import refusal_of
 from chalicelib.local.context import LambdaContext
 from chalicelib.vocabulary import JsonObject
 
@@ -28,6 +31,7 @@ logger = logging.getLogger("mistral.local.gateway")
 App = Callable[[JsonObject, Any], JsonObject]
 Routes = Mapping[str, Mapping[str, Any]]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Shared = Callable[[str], bytes]
 
 API_TIMEOUT_SEC: Final = 29.0
 _PARAMETER: Final = re.compile(r"{(\w+)(\+?)}")
@@ -85,10 +89,11 @@ def _expression(part: str) -> str:
 class Gateway:
     """A WSGI application in front of a Chalice app."""
 
-    def __init__(self, app: App, routes: Routes) -> None:
+    def __init__(self, app: App, routes: Routes, shared: Shared | None = None) -> None:
         self._app = app
         self._routes = routes
         self._router = Router(routes)
+        self._shared = shared or _nothing_shared
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> list[bytes]:
         """Answer one WSGI request."""
@@ -103,6 +108,8 @@ class Gateway:
     def _answer(self, environ: Mapping[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
         method = environ["REQUEST_METHOD"]
         path = _raw_path(environ)
+        if path.startswith(SHARED_PATH) and method == "GET":
+            return self._give_shared(path.removeprefix(SHARED_PATH))
         match = self._router.match(path)
         if match is None:
             return _fault(404, f"No such resource: {unquote(path)}. The API begins at /v2.")
@@ -121,11 +128,27 @@ class Gateway:
             asked, path, match, headers=_headers(environ), query=environ.get("QUERY_STRING", ""), body=body,
             source=environ.get("REMOTE_ADDR", "127.0.0.1"),
         )  # fmt: skip
+        if _is_too_much_for_lambda(event, body):
+            return _too_large(limits.LAMBDA_PAYLOAD_BYTES_MAX)
+        authorizer = getattr(methods[asked], "authorizer", None)
+        refusal = None if authorizer is None else refusal_of(authorizer, event)
+        if refusal is not None:
+            return refusal
         try:
-            return plain_answer(self._app(event, context))
+            answer = self._app(event, context)
         except Exception:
             logger.exception("The app failed at %s %s", method, path)
             return _fault(500, "The app failed; its log says more.")
+        if _is_too_much_for_lambda(answer, answer.get("body")):
+            return _fault(502, f"The app answers with more than {limits.LAMBDA_PAYLOAD_BYTES_MAX} bytes.")
+        return plain_answer(answer)
+
+    def _give_shared(self, token: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        """What the bucket gives out on AWS, by an address that it was asked for."""
+        try:
+            return 200, [("Content-Type", "application/json"), ("Cache-Control", "no-store")], self._shared(token)
+        except NotFoundException as error:
+            return _fault(404, error.message)
 
 
 def proxy_event(
@@ -210,8 +233,20 @@ def _fault(status: int, text: str, **headers: str) -> tuple[int, list[tuple[str,
     return status, [("Content-Type", "application/json"), *headers.items()], body.encode()
 
 
-def _too_large() -> tuple[int, list[tuple[str, str]], bytes]:
-    return _fault(413, f"The request body is larger than {limits.REQUEST_BYTES_MAX} bytes; send a smaller one.")
+def _is_too_much_for_lambda(payload: JsonObject, body: str | bytes | None) -> bool:
+    """Whether an event or an answer is larger than a Lambda function takes or gives; ``body`` is most of it."""
+    if len(body or "") <= limits.LAMBDA_PAYLOAD_BYTES_MAX // 6:  # however much of it is escaped
+        return False
+    return len(json.dumps(payload, default=str)) > limits.LAMBDA_PAYLOAD_BYTES_MAX
+
+
+def _too_large(most: int | None = None) -> tuple[int, list[tuple[str, str]], bytes]:
+    bound = limits.REQUEST_BYTES_MAX if most is None else most
+    return _fault(413, f"The request body is larger than {bound} bytes; send a smaller one.")
+
+
+def _nothing_shared(token: str) -> bytes:
+    raise NotFoundException(f"There is nothing at {token}.")
 
 
 def _reason(status: int) -> str:

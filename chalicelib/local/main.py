@@ -1,20 +1,28 @@
-"""The command ``mistral-local``: ``serve`` the API, or ``run`` one definition."""
+"""The command ``mistral-local``: ``serve`` the API, ``run`` one definition, or manage API ``keys``."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import sys
 from collections.abc import Sequence
 from typing import Final
 
+from chalicelib import limits
+from chalicelib.local.cron_commands import add_cron
 from chalicelib.local.logs import complain
 from chalicelib.local.problems import LocalError
+from chalicelib.services.messages import target_fault
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 8989
+URL: Final = f"http://{HOST}:{PORT}/v2"
+SCALE_MAX: Final = 100_000
 WORKERS: Final = 8
 WORKERS_MAX: Final = 256
+# A worker's hands share the connections of one client.
+HANDS_MAX: Final = 32
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,18 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mistral-local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="serve the API on this machine, on an emulated cloud")
-    serve.add_argument("--host", default=HOST, help="address to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=_port, default=PORT, help="port, 0 for any free one (default: %(default)s)")
-    serve.add_argument(
-        "--storage",
-        type=_storage,
-        default="moto",
-        help="moto, memory, or the URL of another emulator (default: %(default)s)",
-    )
-    serve.add_argument("--workers", type=_workers, default=WORKERS, help="actions at a time (default: %(default)s)")
-    serve.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    serve.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+    _add_serve(commands.add_parser("serve", help="serve the API on this machine, on an emulated cloud"))
     run = commands.add_parser("run", help="run a definition once and print its output")
     run.add_argument("file", metavar="FILE", help="a workflow or workbook in YAML, - for standard input")
     run.add_argument("--input", metavar="JSON", help="input of the workflow, or @FILE")
@@ -62,12 +59,113 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--emulate-aws", action="store_true", help="let moto answer aws.* actions although storage is memory"
     )
+    run.add_argument(
+        "--time-scale",
+        type=_scale_or_jump,
+        default=1,
+        metavar="N|max",
+        help="let waits pass N times as fast; max: take no time at all (default: %(default)s)",
+    )
     run.add_argument("--json", action="store_true", help="print the execution with its tasks, not only the output")
+    worker = commands.add_parser("worker", help="run the actions of a target, outside Lambda")
+    worker.add_argument(
+        "--target", action="append", required=True, type=_target, metavar="NAME", help="whose tasks; may be repeated"
+    )
+    worker.add_argument(
+        "--workers", type=_hands, default=1, help="actions at a time, for each target (default: %(default)s)"
+    )
+    worker.add_argument(
+        "--endpoint-url", metavar="URL", help="another endpoint than AWS's own (default: as MISTRAL_ENDPOINT_URL says)"
+    )
+    worker.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    worker.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+    event = commands.add_parser("event", help="put events on the bus of a running local service")
+    event.add_argument(
+        "file", metavar="FILE", help="an event, a list of them, or one a line, in JSON; - for standard input"
+    )
+    event.add_argument("--url", default=URL, help="the service (default: %(default)s)")
+    add_cron(commands, URL)
+    _add_keys(commands.add_parser("keys", help="API keys of the deployment that the environment names"))
     return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--host", default=HOST, help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=_port, default=PORT, help="port, 0 for any free one (default: %(default)s)")
+    serve.add_argument(
+        "--storage",
+        type=_storage,
+        default="moto",
+        help="moto, memory, or the URL of another emulator (default: %(default)s)",
+    )
+    serve.add_argument("--workers", type=_workers, default=WORKERS, help="actions at a time (default: %(default)s)")
+    serve.add_argument(
+        "--auth",
+        metavar="SCHEMES",
+        help="who is believed: none, or some of api-key,keystone,oidc (default: as MISTRAL_AUTH says, else none)",
+    )
+    serve.add_argument("--admin", action="store_true", help="without authentication, every caller is an admin")
+    serve.add_argument(
+        "--time-scale",
+        type=_scale,
+        default=1,
+        metavar="N",
+        help="let time pass N times as fast while nothing is being done (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--aws-port",
+        type=_port,
+        metavar="PORT",
+        help="let other processes use the emulated AWS on this port; 0 for any free one (default: none)",
+    )
+    serve.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    serve.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+
+
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="what", required=True)
+    create = commands.add_parser("create", help="make a key; its secret is printed now and never again")
+    create.add_argument("project", help="the project that it opens")
+    create.add_argument("--role", action="append", default=[], help="a role, such as admin; may be repeated")
+    create.add_argument("--description", default="", help="what it is for")
+    create.add_argument("--days", type=_days, help="how long it lasts (default: until it is revoked)")
+    shown = commands.add_parser("list", help="print the keys: id, project, roles, made, ends, description")
+    shown.add_argument("--project", help="only those of a project")
+    revoke = commands.add_parser("revoke", help="remove a key")
+    revoke.add_argument("key", help="its id")
+
+
+def _days(text: str) -> int:
+    return _number(text, least=1, most=limits.API_KEY_DAYS_MAX)
+
+
+def _scale(text: str) -> float:
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0.0
+    if not 1 <= scale <= SCALE_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {SCALE_MAX:g}")
+    return scale
+
+
+def _scale_or_jump(text: str) -> float:
+    return math.inf if text == "max" else _scale(text)
 
 
 def _port(text: str) -> int:
     return _number(text, least=0, most=65535)
+
+
+def _hands(text: str) -> int:
+    return _number(text, least=1, most=HANDS_MAX)
+
+
+def _target(text: str) -> str:
+    fault = target_fault(text)
+    if fault:
+        raise argparse.ArgumentTypeError(fault)
+    return text
 
 
 def _workers(text: str) -> int:

@@ -20,7 +20,6 @@ import copy
 import functools
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Condition, RLock
@@ -284,7 +283,7 @@ def _narrow_query(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _visible_messages(queue: Any) -> Iterator[Any]:
     """What may be received, from the head, found while the caller asks for more."""
-    now_msec = time.time() * 1000
+    now_msec = sqs_models.unix_time_millis()  # type: ignore[attr-defined]
     return (
         message
         for message in list(queue._messages)
@@ -293,7 +292,7 @@ def _visible_messages(queue: Any) -> Iterator[Any]:
 
 
 def _count(queue: Any, kind: str) -> int:
-    now_msec = time.time() * 1000
+    now_msec = sqs_models.unix_time_millis()  # type: ignore[attr-defined]
     messages = list(queue._messages)
     if kind == "ready":
         return sum(1 for message in messages if now_msec > message.visible_at and now_msec >= message.delayed_until)

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from chalicelib.adapters.memory_queues import MemoryQueue
 from chalicelib.adapters.memory_queues import Received as MemoryReceived
 from chalicelib.local.context import LambdaContext
-from chalicelib.local.wakeup import Wakeup
+from chalicelib.local.wakeup import Activity, Wakeup
 from chalicelib.vocabulary import JsonObject
 
 logger = logging.getLogger("mistral.local.pumps")
@@ -168,8 +168,10 @@ class Pump:
         timeout_sec: float,
         after: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.monotonic,
+        activity: Activity | None = None,
     ) -> None:
         self._source, self._door, self._wakeup = source, door, wakeup
+        self._activity = activity or Activity()
         self._workers, self._timeout_sec = workers, timeout_sec
         self._after, self._now = after, now
         self._idle = threading.Semaphore(workers)
@@ -223,6 +225,7 @@ class Pump:
         if len(parts) < hands:
             self._idle.release(hands - len(parts))
         for part in parts:
+            self._activity.enter()
             self._jobs.put(part)
         return len(received)
 
@@ -234,15 +237,16 @@ class Pump:
         return hands
 
     def _feed(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                found = self.take()
-            except Exception:
-                logger.exception("Cannot read the queue %s; trying again", self._source.name)
-                self._stopping.wait(FAILURE_PAUSE_SEC)
-                continue
-            if not found:
-                self._wakeup.wait(IDLE_POLL_SEC)
+        with self._activity.busy():
+            while not self._stopping.is_set():
+                try:
+                    found = self.take()
+                except Exception:
+                    logger.exception("Cannot read the queue %s; trying again", self._source.name)
+                    self._stopping.wait(FAILURE_PAUSE_SEC)
+                    continue
+                if not found:
+                    self._wakeup.wait(IDLE_POLL_SEC)
 
     def _work(self) -> None:
         while (received := self._jobs.get()) is not None:
@@ -253,6 +257,7 @@ class Pump:
             finally:
                 self._idle.release()
                 self._after()
+                self._activity.leave()
 
     def _spawn(self, target: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)

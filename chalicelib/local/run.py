@@ -6,7 +6,9 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,19 +46,27 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the definition; the exit status of the process."""
     try:
         wish = _wish(arguments)
-        options = Options(arguments.storage, emulate_aws=arguments.emulate_aws)
+        options = Options(arguments.storage, emulate_aws=arguments.emulate_aws, time_scale=arguments.time_scale)
         with running(options) as service:
-            return _run(wish, service, whole=arguments.json)
+            clock = None if options.time_scale == 1 else _clock_of(service)
+            return _run(wish, service, whole=arguments.json, clock=clock)
     except UsageError as error:
         for line in error.args:
             complain(line)
         return REFUSED
 
 
-def _run(wish: Wish, service: Service, *, whole: bool) -> int:
+def _clock_of(service: Service) -> Callable[[], str]:
+    """What the clock shows where time does not pass as usual: the day as well."""
+    return lambda: datetime.fromtimestamp(service.now(), UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _run(wish: Wish, service: Service, *, whole: bool, clock: Callable[[], str] | None = None) -> int:
     caller = Caller(service.app, service.routes)
     execution_id = _started(caller, _uploaded(caller, wish), wish)
     reporter = Reporter(sys.stderr, Painter(colours=sys.stderr.isatty()))
+    if clock is not None:
+        reporter.clock = clock
     try:
         execution = follow(caller, execution_id, changes=service.changes, reporter=reporter)
     except KeyboardInterrupt:

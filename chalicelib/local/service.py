@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,12 +19,19 @@ from unittest.mock import patch
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.adapters.aws import Aws
+from chalicelib.adapters.payloads import SHARED_PATH
+from chalicelib.errors import MistralError
 from chalicelib.local.clockwork import Clockwork
 from chalicelib.local.cloud import QUEUE_TIMEOUTS_SEC, VISIBILITY_TIMEOUTS, CloudNames, create_cloud, names_with_prefix
-from chalicelib.local.gateway import App, Routes, share_between_threads
+from chalicelib.local.events import EventFeed
+from chalicelib.local.gateway import App, Routes, Shared, share_between_threads
+from chalicelib.local.pace import Pacer, Tempo
 from chalicelib.local.problems import LocalError
 from chalicelib.local.pumps import MemorySource, Pump, Source, SqsSource
 from chalicelib.local.wakeup import Wakeup, watching_memory, watching_sqs
+from chalicelib.services.auth_settings import AuthSettings
+from chalicelib.services.execution_places import ALARM_SHARDS, alarm_value
+from chalicelib.services.ports import INDEX_ALARM
 
 STOP_TIMEOUT_SEC: Final = 5.0
 MOTO: Final = "moto"
@@ -34,11 +42,19 @@ REGION: Final = "us-east-1"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run: ``storage`` is ``moto``, ``memory`` or a URL; ``emulate_aws`` gives moto to actions in any case."""
+    """How to run: ``storage`` is ``moto``, ``memory`` or a URL; ``emulate_aws`` gives moto to actions in any case.
+
+    ``admin``: while nobody has to say who they are, everybody is an admin. ``auth`` is as the setting MISTRAL_AUTH.
+    ``time_scale``: how many times as fast time passes while nobody is at work. ``public_url`` is where clients find it.
+    """
 
     storage: str = MOTO
     workers: int = 8
     emulate_aws: bool = False
+    admin: bool = False
+    auth: str = "none"
+    time_scale: float = 1.0
+    public_url: str = ""
 
     @property
     def needs_moto(self) -> bool:
@@ -77,7 +93,10 @@ class Service:
     app: App
     routes: Routes
     changes: Changes
-    parts: tuple[Pump | Clockwork, ...]
+    shared: Shared
+    events: EventFeed
+    now: Callable[[], float]
+    parts: tuple[Pump | Clockwork | EventFeed | Pacer, ...]
 
     def stop(self) -> None:
         """Take no more work. Returns at once."""
@@ -97,13 +116,23 @@ def environment_for(options: Options, given: Mapping[str, str]) -> dict[str, str
     environment = {
         "MISTRAL_TABLE_PREFIX": given.get("MISTRAL_TABLE_PREFIX") or TABLE_PREFIX,
         "MISTRAL_STAGE": given.get("MISTRAL_STAGE") or "local",
-        "MISTRAL_AUTH": given.get("MISTRAL_AUTH") or "none",
+        "MISTRAL_AUTH": options.auth,
+        "MISTRAL_TOKEN_SECRET": given.get("MISTRAL_TOKEN_SECRET") or secrets.token_urlsafe(32),
+        "MISTRAL_WEBHOOK_SECRET": given.get("MISTRAL_WEBHOOK_SECRET") or secrets.token_urlsafe(32),
+        "MISTRAL_PUBLIC_URL": given.get("MISTRAL_PUBLIC_URL") or options.public_url,
         "MISTRAL_STORAGE": MEMORY if options.storage == MEMORY else "aws",
+        "MISTRAL_SHARED_PATH": SHARED_PATH if options.storage == MOTO else "",  # the bucket is in this process
         "MISTRAL_ENDPOINT_URL": "" if options.storage in (MOTO, MEMORY) else options.storage,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
     }
     environment["MISTRAL_PAYLOAD_BUCKET"] = names_with_prefix(environment["MISTRAL_TABLE_PREFIX"]).bucket
+    try:
+        AuthSettings.from_environment({**given, **environment})
+    except MistralError as error:
+        raise LocalError(error.message) from error
+    if options.admin:
+        environment["MISTRAL_LOCAL_ADMIN"] = "true"
     if environment["MISTRAL_ENDPOINT_URL"]:  # an emulator takes any credentials, but botocore wants some
         environment["AWS_ACCESS_KEY_ID"] = given.get("AWS_ACCESS_KEY_ID") or "emulated"
         environment["AWS_SECRET_ACCESS_KEY"] = given.get("AWS_SECRET_ACCESS_KEY") or "emulated"
@@ -114,10 +143,15 @@ def environment_for(options: Options, given: Mapping[str, str]) -> dict[str, str
 def running(options: Options) -> Iterator[Service]:
     """The whole service for the time of the block; at its end what runs has five seconds to finish."""
     environment = environment_for(options, os.environ)
-    names = names_with_prefix(environment["MISTRAL_TABLE_PREFIX"])
-    wakeups = {queue: Wakeup() for queue in names.queues}
+    targets = [name for name in os.environ.get("MISTRAL_TARGETS", "").split(",") if name]
+    names = names_with_prefix(environment["MISTRAL_TABLE_PREFIX"], targets)
+    tempo = Tempo(options.time_scale)
+    if tempo.clock is not None and options.storage not in (MOTO, MEMORY):
+        raise LocalError(f"the queues of {options.storage} keep their own time: --time-scale needs another --storage")
+    wakeups = {queue: tempo.wakeup() for queue in names.queues}
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, environment))
+        stack.enter_context(tempo.governs(moto=options.needs_moto))
         if options.needs_moto:  # half a second, which only this way has to pay
             stack.enter_context(importlib.import_module("chalicelib.local.emulator").safe_moto())
         stack.enter_context(watching_sqs({name: wakeups[queue] for queue, name in names.queues.items()}))
@@ -135,7 +169,10 @@ def running(options: Options) -> Iterator[Service]:
             _prepare(aws, names, options)
             doors = importlib.import_module("app")
             sources = {queue: SqsSource(aws.client("sqs"), name) for queue, name in names.queues.items()}
-        service = _start(doors, sources, wakeups=wakeups, workers=options.workers)
+        service = _start(doors, sources, wakeups=wakeups, tempo=tempo, workers=options.workers)
+        if options.needs_moto:
+            emulator = importlib.import_module("chalicelib.local.emulator")
+            stack.enter_context(emulator.watching_bus(service.events.was_put))
         try:
             yield service
         finally:
@@ -153,10 +190,16 @@ def _prepare(aws: Aws, names: CloudNames, options: Options) -> None:
         ) from error
 
 
-def _start(doors: Any, sources: Mapping[str, Source], *, wakeups: Mapping[str, Wakeup], workers: int) -> Service:
+def _start(
+    doors: Any, sources: Mapping[str, Source], *, wakeups: Mapping[str, Wakeup], tempo: Tempo, workers: int
+) -> Service:
     share_between_threads(doors.app)
     changes = Changes()
-    executors = {"tasks": doors.executor, "tasks-long": getattr(doors, "executor_long", doors.executor)}
+    executors = {
+        "tasks": doors.executor,
+        "tasks-long": getattr(doors, "executor_long", doors.executor),
+        "notifications": getattr(doors, "notifier", doors.executor),
+    }
     pumps = [
         Pump(
             source,
@@ -165,10 +208,32 @@ def _start(doors: Any, sources: Mapping[str, Source], *, wakeups: Mapping[str, W
             workers=workers,
             timeout_sec=QUEUE_TIMEOUTS_SEC[queue],
             after=changes.announce,
+            now=tempo.monotonic,
+            activity=tempo.activity,
         )
         for queue, source in sources.items()
     ]
-    service = Service(doors.app, doors.app.routes, changes, (*pumps, Clockwork(doors.clock, after=changes.announce)))
+    minute = tempo.wakeup()
+    clock = Clockwork(doors.clock, after=changes.announce, now=tempo.now, wakeup=minute, activity=tempo.activity)
+    events = EventFeed(doors.events, after=changes.announce, now=tempo.now, activity=tempo.activity)
+    container = importlib.import_module("chalicelib.wiring").container
+    service = Service(
+        app=tempo.watched(doors.app),
+        routes=doors.app.routes,
+        changes=changes,
+        shared=container().ports.payloads.shared,
+        events=events,
+        now=tempo.now,
+        parts=(*pumps, clock, events, *tempo.pacers(list(wakeups.values()), minute, lambda: _next_alarm(container()))),
+    )
     for part in service.parts:
         part.start()
     return service
+
+
+def _next_alarm(container: Any) -> float | None:
+    """When the alarm of some execution rings next."""
+    firsts = (
+        container.executions.list_index(INDEX_ALARM, alarm_value(shard), limit=1) for shard in range(ALARM_SHARDS)
+    )
+    return min((float(entry.sort.partition("|")[0]) for entries in firsts for entry in entries), default=None)

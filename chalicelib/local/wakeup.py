@@ -1,6 +1,7 @@
 """Knows when a queue is worth a look: at once when a message was sent, later when a delayed one falls due.
 
-An idle pump can therefore poll slowly and still begin within a millisecond.
+An idle pump can therefore poll slowly and still begin within a millisecond. Who waits for a wake-up is not at work; who
+is, ``Activity`` counts.
 """
 
 from __future__ import annotations
@@ -22,11 +23,64 @@ DUE_TIMES_MAX: Final = 100_000
 _SENT: Final = "mistral_local_sent"
 
 
-class Wakeup:
-    """The alarm clock of one queue, in seconds on the clock ``now``."""
+class Activity:
+    """How many are at work: threads that feed, hands, the clock door, requests."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self) -> None:
+        self._condition = Condition()
+        self._count = 0
+        self._when_busy: Callable[[], None] = lambda: None
+
+    def when_busy(self, act: Callable[[], None]) -> None:
+        """What is done whenever somebody begins while nobody was at work."""
+        self._when_busy = act
+
+    def enter(self) -> None:
+        """Somebody begins to work."""
+        with self._condition:
+            if self._count == 0:
+                self._when_busy()
+            self._count += 1
+            self._condition.notify_all()
+
+    def leave(self) -> None:
+        """Somebody has ended."""
+        with self._condition:
+            self._count -= 1
+            self._condition.notify_all()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Somebody is at work as long as the block lasts."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Nobody begins or ends as long as the block lasts; gives whether nobody is at work."""
+        with self._condition:
+            yield self._count == 0
+
+    def wait_idle(self, timeout_sec: float) -> bool:
+        """Until nobody is at work; whether that came in time."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self._count == 0, timeout_sec)
+
+    def wait_busy(self, timeout_sec: float) -> bool:
+        """Until somebody is at work; whether that came in time."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self._count > 0, timeout_sec)
+
+
+class Wakeup:
+    """The alarm clock of one queue, in seconds on the clock ``now``; who waits for it counts as one at work before."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic, activity: Activity | None = None) -> None:
         self._now = now
+        self._activity = activity
         self._condition = Condition()
         self._due_sec: list[float] = []
         self._awake = False
@@ -44,6 +98,21 @@ class Wakeup:
         """End the present or the next wait."""
         self.sent()
 
+    def look(self) -> None:
+        """Time has been moved: whoever waits looks again at what is due."""
+        with self._condition:
+            self._condition.notify_all()
+
+    @property
+    def is_called(self) -> bool:
+        """Whether a look is due now."""
+        return self.pause_sec(1.0) == 0
+
+    def next_due(self) -> float | None:
+        """When the next delayed message is due, if there is one."""
+        with self._condition:
+            return self._due_sec[0] if self._due_sec else None
+
     def pause_sec(self, most_sec: float) -> float:
         """How long nothing is expected: 0 when a look is due now, never more than ``most_sec``."""
         with self._condition:
@@ -53,8 +122,15 @@ class Wakeup:
         """Return when a look is worth while, or after ``most_sec``."""
         with self._condition:
             deadline_sec = self._now() + most_sec
-            while (pause_sec := self._pause_sec(deadline_sec - self._now())) > 0:
-                self._condition.wait(pause_sec)
+            if self._activity is not None:
+                self._activity.leave()
+            try:
+                while (pause_sec := self._pause_sec(deadline_sec - self._now())) > 0:
+                    self._condition.wait(pause_sec)
+            finally:
+                # Before it is forgotten that a look was due: somebody is at work, or somebody is called, all the time.
+                if self._activity is not None:
+                    self._activity.enter()
             self._awake = False
 
     def _pause_sec(self, most_sec: float) -> float:

@@ -7,20 +7,31 @@ the task with ordinal 0, which does not exist: so ids tell these action executio
 from __future__ import annotations
 
 import json
-import logging
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final
 
-from chalicelib.actions.registry import Action, ActionContext, AwsSettings, EgressPolicy, Registry, perform
+from chalicelib.actions.dynamic import DynamicAction
+from chalicelib.actions.registry import (
+    Action,
+    ActionContext,
+    AwsSettings,
+    EgressPolicy,
+    Pending,
+    Polling,
+    Registry,
+    comes_later,
+    perform,
+)
+from chalicelib.actions.secrets import Secrets, holds_references
 from chalicelib.engine import codec
 from chalicelib.engine.decider import executor_died
 from chalicelib.engine.identity import Kind, action_id, address_of, execution_id_from
 from chalicelib.engine.invocations import check_input, with_defaults
 from chalicelib.engine.moment import Moment
-from chalicelib.engine.records import ActionExecution, Claim, Invocation
+from chalicelib.engine.records import ActionExecution, Claim, Invocation, Poll, WorkflowExecution
 from chalicelib.engine.sizes import check_size
 from chalicelib.errors import (
     ConflictException,
@@ -34,10 +45,13 @@ from chalicelib.expressions.options import DEFAULT, Options
 from chalicelib.lang.specs import ActionSpec
 from chalicelib.limits import EXECUTOR_LONG_TIMEOUT_SEC, EXECUTOR_TIMEOUT_SEC, FIELD_BYTES_MAX
 from chalicelib.services import messages
+from chalicelib.services.carriers import Lease, Thread, kept_alive, timed_out, within
 from chalicelib.services.definitions import Definitions
 from chalicelib.services.detached import DetachedWorld
-from chalicelib.services.execution_store import sort_of
+from chalicelib.services.execution_places import everyones_action, everyones_actions, sort_of
+from chalicelib.services.polls import Step, answer_of, next_poll, poll_delay_sec, step_for
 from chalicelib.services.ports import (
+    INDEX_EVERYONE,
     INDEX_LISTING,
     Clock,
     Delete,
@@ -51,12 +65,15 @@ from chalicelib.services.ports import (
 )
 from chalicelib.vocabulary import Json, JsonObject, Result, State
 
-_LOG: Final = logging.getLogger("mistral.action_runs")
 RECORD_KEY: Final = "action"
+_CLAIMER: Final = "executor"
 # An action that is run while a client waits must end before API Gateway loses patience.
 INLINE_TIMEOUT_SEC: Final = 25.0
 _TURN_RESERVE_SEC: Final = 10.0
 _CHAIN_LINKS_MAX: Final = 100
+# How soon one looks for the result of an action that another process runs, and how rarely in the end.
+_LOOK_FIRST_SEC: Final = 0.05
+_LOOK_MAX_SEC: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +128,8 @@ class ActionRuns:
         aws: AwsSettings,
         expressions: Options = DEFAULT,
         field_bytes_max: int = FIELD_BYTES_MAX,
+        pause: Callable[[float], None] = time.sleep,
+        secrets: Secrets | None = None,
     ) -> None:
         self._table = table
         self._definitions = definitions
@@ -122,6 +141,8 @@ class ActionRuns:
         self._aws = aws
         self._expressions = expressions
         self._field_bytes_max = field_bytes_max
+        self._pause = pause
+        self._secrets = secrets
 
     # -- starting
 
@@ -151,6 +172,9 @@ class ActionRuns:
         run = ActionRun(None, request.project_id, action, request.namespace, request.description)
         if not request.run_sync and (request.save_result or not is_sync):
             return self._schedule(replace(run, id=self._new_id()))
+        is_polled = resolved.runnable.polling is not Polling.NEVER
+        if isinstance(resolved.runnable, DynamicAction) or is_polled or holds_references(resolved.input):
+            return self._run_elsewhere(run, is_kept=request.save_result)
         if request.save_result:
             run = replace(run, id=self._new_id())
         result = self._perform(run, resolved, INLINE_TIMEOUT_SEC)
@@ -158,6 +182,33 @@ class ActionRuns:
         if request.save_result:
             self._save(run)
         return run
+
+    def find_dynamic(self, header: WorkflowExecution, name: str) -> Action | None:
+        """The dynamic action that a name means to an execution."""
+        return self._definitions.code_sources.find_action(header.project_id, name, header.workflow_namespace)
+
+    def _run_elsewhere(self, run: ActionRun, *, is_kept: bool) -> ActionRun:
+        """Have an executor run it, and wait for what comes of it.
+
+        What users upload never runs in the API, secrets are never read there, and only executors ask again.
+        """
+        begun = self._schedule(replace(run, id=self._new_id()))
+        assert begun.id is not None
+        waited_sec, pause_sec = 0.0, _LOOK_FIRST_SEC
+        ended = begun
+        while not ended.action.state.is_completed and waited_sec < INLINE_TIMEOUT_SEC:
+            self._pause(pause_sec)
+            waited_sec += pause_sec
+            pause_sec = min(_LOOK_MAX_SEC, 2 * pause_sec)
+            ended = self.find(begun.id) or ended
+        if is_kept:
+            return ended
+        self._table.write([Delete(begun.id, RECORD_KEY)])
+        ended = replace(ended, id=None)
+        if ended.action.state.is_completed:
+            return ended
+        result = Result(error=f"The action did not end within {INLINE_TIMEOUT_SEC:g} seconds; save its result instead.")
+        return replace(ended, action=replace(ended.action, state=result.state, result=result))
 
     def _new_id(self) -> str:
         return action_id(execution_id_from(self._entropy.token()), 0, 0)
@@ -188,6 +239,8 @@ class ActionRuns:
             sought = found.base
         runnable = self._registry.find(sought)
         if runnable is None:
+            runnable = self._definitions.code_sources.find_action(project_id, sought, namespace)
+        if runnable is None:
             likely = self._registry.names_like(sought)
             hint = f"; did you mean {', '.join(likely)}?" if likely else ""
             raise InvalidActionException(f"Failed to find action [action_name={sought}]{hint}")
@@ -201,29 +254,71 @@ class ActionRuns:
 
     # -- running
 
-    def run(self, identifier: str) -> None:
-        """Run a stored action; for the executor. What has been run already is not run again.
+    def run(
+        self, identifier: str, carrier: Thread | None = None, poll_number: int | None = None, receives: int = 1
+    ) -> None:
+        """Run a stored action; for the executor. What has been run already is not run again, but asked if it is done.
 
         Raises ConflictException while another executor may still be at it: the message is to come again.
         """
         run = self.find(identifier)
         if run is None or run.action.state.is_completed:
             return
-        if run.action.claim is not None:
-            self._look_after(run, run.action.claim)
+        claim = run.action.claim
+        if claim is not None and claim.poll is None:
+            self._look_after(run, claim)
             return
-        limit_sec = self._limit_sec(run.action)
-        claim = Claim("executor", round(self._clock.now() + limit_sec + _TURN_RESERVE_SEC, 3))
-        run = self._save(replace(run, action=replace(run.action, claim=claim)))
+        claimer = carrier.claimer if carrier is not None else _CLAIMER
+        if claim is not None and not self._may_ask(run, claim, claimer, poll_number=poll_number, receives=receives):
+            return
+        lease = carrier.lease if carrier is not None else None
+        limit_sec = self._limit_sec(run.action, carrier)
+        duration_sec = lease.duration_sec if lease is not None else limit_sec + _TURN_RESERVE_SEC
+        poll = claim.poll if claim is not None else None
+        run = self._save(replace(run, action=replace(run.action, claim=self._claim(claimer, duration_sec, poll))))
         try:
             resolved = self._resolve(run.project_id, run.action.name, run.namespace, run.action.input)
         except (InvalidActionException, InputException) as error:
             self.complete(run, Result(error=error.message))
             return
-        result = self._perform(run, resolved, limit_sec)
+        with kept_alive(lease, lambda: self._renew(identifier, lease)):
+            result = answer_of(resolved.runnable, self._perform(run, resolved, limit_sec, is_executor=True))
+        if isinstance(result, Pending):
+            self._keep(identifier, claimer, result)
         # Only a failure to start ends an asynchronous action here; its result comes through the API.
-        if resolved.runnable.is_sync or result.state is not State.SUCCESS:
+        elif not comes_later(resolved.runnable, result):
             self._finish(identifier, result)
+
+    def _may_ask(self, run: ActionRun, claim: Claim, claimer: str, *, poll_number: int | None, receives: int) -> bool:
+        """Whether it is time to ask an action that was not done. Raises ConflictException as ``run``."""
+        now, timeout_sec = self._clock.now(), run.action.timeout_sec
+        match step_for(claim, number=poll_number, receives=receives, now=now):
+            case Step.LEAVE if claim.claimer == claimer:
+                raise ConflictException(f"The action execution {run.id} may still be asked by a dead executor.")
+            case Step.SEND if claim.poll is not None:
+                self._send_poll(run, claim.poll)
+            case Step.GIVE_UP:
+                self.complete(run, Result(error=executor_died(run.action.name)))
+            case Step.ASK if timeout_sec is not None and now >= run.action.created_at + timeout_sec:
+                self.complete(run, Result(error=timed_out(timeout_sec)))
+            case Step.ASK:
+                return True
+        return False
+
+    def _keep(self, identifier: str, claimer: str, pending: Pending) -> None:
+        """Note that an action is not done, and have it asked again, unless it has ended meanwhile."""
+        run = self.find(identifier)
+        if run is None or run.action.claim is None or run.action.claim.claimer != claimer:
+            return
+        poll = next_poll(pending, run.action.claim.poll, self._clock.now())
+        if run.action.timeout_sec is not None:
+            poll = replace(poll, due_at=min(poll.due_at, run.action.created_at + run.action.timeout_sec))
+        self._send_poll(self._save(replace(run, action=replace(run.action, claim=Claim("", 0.0, poll)))), poll)
+
+    def _send_poll(self, run: ActionRun, poll: Poll) -> None:
+        body = {"kind": messages.AD_HOC, "x": run.id, "p": poll.number}
+        delay_sec = poll_delay_sec(poll, self._clock.now())
+        self._queue.send([Message(body, queue=run.action.target or messages.TASKS, delay_sec=delay_sec)])
 
     def _look_after(self, run: ActionRun, claim: Claim) -> None:
         if not run.action.is_sync:
@@ -232,7 +327,20 @@ class ActionRuns:
             raise ConflictException(f"The action execution {run.id} is being run by another executor.")
         self.complete(run, Result(error=executor_died(run.action.name)))
 
-    def _limit_sec(self, action: ActionExecution) -> float:
+    def _claim(self, claimer: str, duration_sec: float, poll: Poll | None) -> Claim:
+        return Claim(claimer, round(self._clock.now() + duration_sec, 3), poll)
+
+    def _renew(self, identifier: str, lease: Lease | None) -> None:
+        run = self.find(identifier)
+        claim = run.action.claim if run is not None and not run.action.state.is_completed else None
+        if lease is not None and run is not None and claim is not None:
+            claim = self._claim(claim.claimer, lease.duration_sec, claim.poll)
+            self._save(replace(run, action=replace(run.action, claim=claim)))
+
+    def _limit_sec(self, action: ActionExecution, carrier: Thread | None) -> float:
+        if carrier is not None and carrier.lease is not None:
+            left_sec = carrier.deadline - self._clock.now() - _TURN_RESERVE_SEC
+            return left_sec if action.timeout_sec is None else min(left_sec, action.timeout_sec)
         usual = EXECUTOR_TIMEOUT_SEC - _TURN_RESERVE_SEC
         longest = EXECUTOR_LONG_TIMEOUT_SEC - _TURN_RESERVE_SEC
         return usual if action.timeout_sec is None else min(longest, action.timeout_sec)
@@ -243,7 +351,7 @@ class ActionRuns:
         if run is not None and not run.action.state.is_completed:
             self.complete(run, result)
 
-    def _perform(self, run: ActionRun, resolved: _Resolved, limit_sec: float) -> Result:
+    def _perform(self, run: ActionRun, resolved: _Resolved, limit_sec: float, *, is_executor: bool = False) -> Result:
         timeout_sec = run.action.timeout_sec
         limit_sec = limit_sec if timeout_sec is None else min(limit_sec, timeout_sec)
         context = ActionContext(
@@ -253,9 +361,12 @@ class ActionRuns:
             deadline_sec=limit_sec,
             egress=self._egress,
             aws=self._aws,
+            is_executor=is_executor,
+            secrets=self._secrets if is_executor else None,
+            pending=run.action.claim.poll.memo if run.action.claim and run.action.claim.poll else None,
         )
         result = within(limit_sec, lambda: perform(resolved.runnable, resolved.input, context))
-        if result.state is not State.SUCCESS:
+        if result.state is not State.SUCCESS or isinstance(result, Pending) or comes_later(resolved.runnable, result):
             return result
         return self._transformed(resolved, result)
 
@@ -280,9 +391,14 @@ class ActionRuns:
         item = self._table.get(identifier, [RECORD_KEY]).get(RECORD_KEY)
         return None if item is None else _unpack(item)
 
-    def newest(self, project_id: str, limit: int) -> list[ActionRun]:
-        """The stored ones of a project, the newest first."""
-        entries = self._table.list_index(INDEX_LISTING, _listing_value(project_id), descending=True, limit=limit)
+    def newest(self, project_id: str | None, limit: int) -> list[ActionRun]:
+        """The stored ones of a project, or (``None``) of all projects, the newest first."""
+        if project_id is None:
+            lists = [(INDEX_EVERYONE, value) for value in everyones_actions()]
+        else:
+            lists = [(INDEX_LISTING, _listing_value(project_id))]
+        pages = [self._table.list_index(*one, descending=True, limit=limit) for one in lists]
+        entries = sorted(chain.from_iterable(pages), key=lambda entry: entry.sort, reverse=True)[:limit]
         found = self._table.get_many([(entry.partition, entry.key) for entry in entries])
         return [_unpack(found[place]) for entry in entries if (place := (entry.partition, entry.key)) in found]
 
@@ -313,9 +429,13 @@ class ActionRuns:
         assert run.id is not None
         facts = {"p": run.project_id, "n": run.namespace, "d": run.description}
         body = json.dumps(facts).encode() + b"\n" + codec.pack_action(run.action)
-        place = IndexKey(_listing_value(run.project_id), sort_of(run.action.created_at, run.id))
+        created = sort_of(run.action.created_at, run.id)
+        places = {
+            INDEX_LISTING: IndexKey(_listing_value(run.project_id), created),
+            INDEX_EVERYONE: IndexKey(everyones_action(run.id), created),
+        }
         saved = replace(run, revision=run.revision + 1)
-        item = Item(run.id, RECORD_KEY, body, revision=saved.revision, indexes={INDEX_LISTING: place})
+        item = Item(run.id, RECORD_KEY, body, revision=saved.revision, indexes=places)
         self._table.write([Put(item, expected=run.revision)])
         return saved
 
@@ -328,15 +448,3 @@ def _unpack(item: Item) -> ActionRun:
 
 def _listing_value(project_id: str) -> str:
     return f"{project_id}|action"
-
-
-def within(limit_sec: float, act: Callable[[], Result]) -> Result:
-    """Run an action for so long at most. One that does not stop is left to itself; its late result is dropped."""
-    pool = ThreadPoolExecutor(max_workers=1)
-    try:
-        return pool.submit(act).result(timeout=max(0.0, limit_sec))
-    except FutureTimeoutError:
-        _LOG.warning("An action was left to itself after %g seconds", limit_sec)
-        return Result(error=f"The action raised an exception [msg='Timeout after {limit_sec:g} seconds']")
-    finally:
-        pool.shutdown(wait=False)

@@ -1,6 +1,8 @@
 """When the alarm of an unfinished execution rings.
 
-It moves only when it must, since moving it costs two index writes.
+It moves only when it must, since moving it costs two index writes. Whatever this turn hands out may be lost on its way:
+so it rings within the alarm interval after a turn that released work, and after the time of every timer. Where nothing
+but others can move an execution it rings ever more rarely.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from chalicelib.engine.draft import Draft
+from chalicelib.engine.effects import Continue, Notify, RunAction, StartSubworkflow
 from chalicelib.engine.records import TaskExecution
 from chalicelib.limits import ALARM_INTERVAL_MAX_SEC, DELAYED_MESSAGE_MAX_SEC
 from chalicelib.vocabulary import State
@@ -18,15 +21,26 @@ _FAR_TIMER_LEAD_SEC: Final = DELAYED_MESSAGE_MAX_SEC - 300
 
 def wake_at(draft: Draft, *, now: float, interval_sec: float) -> float | None:
     """The moment of the next alarm in seconds; ``None`` when nothing in the execution moves any more."""
-    if draft.is_completed and not any(_moves(task) for task in draft.frontier.values()):
+    owes_notices = any(subscription.is_owed for subscription in draft.subscriptions)
+    if draft.is_completed and not owes_notices and not any(_moves(task) for task in draft.frontier.values()):
         return None
     due = [timer.due_at for task in draft.frontier.values() for timer in task.timers]
     due += [timer.due_at for timer in draft.timers]
     far = [moment - _FAR_TIMER_LEAD_SEC for moment in due if moment - now > DELAYED_MESSAGE_MAX_SEC]
+    # That the message of a timer was lost shows when the timer is overdue; but while paused, timers just stand.
+    near = [max(moment, now) + interval_sec for moment in due if moment - now <= DELAYED_MESSAGE_MAX_SEC]
+    if draft.is_paused:
+        near = [moment for moment in near if moment > now + interval_sec]
+    released = [now + interval_sec] if _releases(draft) else []
     current = draft.header.wake_at
     if current is None or current <= now:
         current = now + _interval_sec(draft, now, interval_sec)
-    return min([current, *far])
+    return min([current, *far, *near, *released])
+
+
+def _releases(draft: Draft) -> bool:
+    """Whether this turn hands out work, which is lost if its process dies before the work is sent."""
+    return any(isinstance(effect, RunAction | StartSubworkflow | Continue | Notify) for effect in draft.effects)
 
 
 def _interval_sec(draft: Draft, now: float, interval_sec: float) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from chalicelib.actions.registry import ActionContext, Registry, perform
@@ -22,7 +22,7 @@ from chalicelib.services.definitions import Definitions
 from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.services.findings import Findings
 from chalicelib.services.ports import Clock
-from chalicelib.vocabulary import State
+from chalicelib.vocabulary import JsonObject, State
 
 T = TypeVar("T")
 
@@ -34,6 +34,8 @@ class TurnSettings:
     expressions: Options
     field_bytes_max: int
     alarm_interval_sec: float = ALARM_INTERVAL_SEC
+    # The service's own publishers, by name.
+    publishers: Mapping[str, JsonObject] = field(default_factory=dict)
 
 
 class Decisions:
@@ -62,6 +64,7 @@ class Decisions:
             self._settings.expressions,
             self._settings.field_bytes_max,
             SUBWORKFLOW_DEPTH_MAX,
+            self._settings.publishers,
         )
 
     def decided(self, draft: Draft, event: Event, engine: Engine) -> Draft:

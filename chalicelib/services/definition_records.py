@@ -1,4 +1,4 @@
-"""Workbooks, workflows, ad-hoc actions and environments as records, and how they lie in the table ``definitions``.
+"""Definitions of all kinds as records, and how they lie in the table ``definitions``.
 
 ========================  =====================  =================================================
 partition                 key                    item
@@ -6,6 +6,7 @@ partition                 key                    item
 project#kind#namespace    name                   the record; starting a workflow reads only this
 id#uuid                   ``address``            where the record of that id is
 snapshot#hash             ``spec``               the data of a workflow's spec; never changes
+source#uuid               id of a dynamic action where that is; it is made of the code source of that id
 ========================  =====================  =================================================
 
 The four indexes of the table serve the lists: a project's own and what is public, each by creation and by name. The
@@ -39,8 +40,10 @@ from chalicelib.vocabulary import Json, JsonObject
 
 __all__ = [
     "ActionContent",
+    "CodeSourceContent",
     "Content",
     "Definition",
+    "DynamicActionContent",
     "EnvironmentContent",
     "Kind",
     "Order",
@@ -78,6 +81,8 @@ class Kind(StrEnum):
     WORKBOOK = "workbook"
     ACTION = "action"
     ENVIRONMENT = "environment"
+    CODE_SOURCE = "code_source"
+    DYNAMIC_ACTION = "dynamic_action"
 
 
 class Order(StrEnum):
@@ -91,7 +96,8 @@ class Order(StrEnum):
 class WorkflowContent:
     """A workflow: its text, what a start must know, and the hash under which its spec is stored.
 
-    ``checksum`` is absent for the workflows of a workbook, ``output`` holds the names only.
+    ``checksum`` is absent for the workflows of a workbook, ``output`` holds the names only. ``former_names``: what it
+    was called when it had executions that keep that name.
     """
 
     definition: str
@@ -101,6 +107,7 @@ class WorkflowContent:
     tags: tuple[str, ...] = ()
     checksum: str | None = None
     workbook_name: str | None = None
+    former_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +136,26 @@ class EnvironmentContent:
     variables: JsonObject | None = None
 
 
-Content = WorkflowContent | WorkbookContent | ActionContent | EnvironmentContent
+@dataclass(frozen=True, slots=True)
+class CodeSourceContent:
+    """The text of a Python module; ``version`` counts its texts from 1."""
+
+    content: str
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicActionContent:
+    """An action made of a class in a code source."""
+
+    class_name: str
+    code_source_id: str
+    code_source_name: str
+
+
+Content = (
+    WorkflowContent | WorkbookContent | ActionContent | EnvironmentContent | CodeSourceContent | DynamicActionContent
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +326,7 @@ def _split(content: Content) -> tuple[JsonObject, JsonObject]:
                 "tags": content.tags,
                 "checksum": content.checksum,
                 "workbook_name": content.workbook_name,
+                "former_names": content.former_names,
             }
             return facts, {"definition": content.definition}
         case WorkbookContent():
@@ -309,6 +336,15 @@ def _split(content: Content) -> tuple[JsonObject, JsonObject]:
             return facts, {"definition": content.definition, "spec": content.spec_data}
         case EnvironmentContent():
             return {}, {"description": content.description, "variables": content.variables}
+        case CodeSourceContent():
+            return {"version": content.version}, {"content": content.content}
+        case DynamicActionContent():
+            facts = {
+                "class_name": content.class_name,
+                "source_id": content.code_source_id,
+                "source_name": content.code_source_name,
+            }
+            return facts, {}
 
 
 def _joined(kind: Kind, facts: JsonObject, bulk: JsonObject) -> Content:
@@ -322,6 +358,7 @@ def _joined(kind: Kind, facts: JsonObject, bulk: JsonObject) -> Content:
                 tags=tuple(facts["tags"]),
                 checksum=facts["checksum"],
                 workbook_name=facts["workbook_name"],
+                former_names=tuple(facts.get("former_names", ())),
             )
         case Kind.WORKBOOK:
             return WorkbookContent(bulk["definition"], tuple(facts["tags"]))
@@ -329,6 +366,10 @@ def _joined(kind: Kind, facts: JsonObject, bulk: JsonObject) -> Content:
             return ActionContent(bulk["definition"], bulk["spec"], tuple(facts["tags"]), facts["description"])
         case Kind.ENVIRONMENT:
             return EnvironmentContent(bulk["description"], bulk["variables"])
+        case Kind.CODE_SOURCE:
+            return CodeSourceContent(bulk["content"], facts["version"])
+        case Kind.DYNAMIC_ACTION:
+            return DynamicActionContent(facts["class_name"], facts["source_id"], facts["source_name"])
 
 
 def _entries(inputs: tuple[InputSpec, ...]) -> list[Json]:

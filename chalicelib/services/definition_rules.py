@@ -25,6 +25,8 @@ _CLASSES: Final = {
     Kind.WORKBOOK: "WorkbookDefinition",
     Kind.ACTION: "Action",
     Kind.ENVIRONMENT: "Environment",
+    Kind.CODE_SOURCE: "CodeSource",
+    Kind.DYNAMIC_ACTION: "DynamicActionDefinition",
 }
 
 
@@ -141,6 +143,8 @@ def refuse_unknown(kind: Kind, identifier: str, namespace: str) -> NoReturn:
         Kind.WORKBOOK: f"Workbook not found [name={identifier}, namespace={namespace}]",
         Kind.ACTION: f"Action definition not found [action_name={identifier}, namespace={namespace}]",
         Kind.ENVIRONMENT: f"Environment not found [name={identifier}]",
+        Kind.CODE_SOURCE: f"Code source not found [identifier={identifier}, namespace={namespace}]",
+        Kind.DYNAMIC_ACTION: f"Dynamic action not found [identifier={identifier}, namespace={namespace}]",
     }
     raise NotFoundException(text[kind])
 

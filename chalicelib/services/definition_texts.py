@@ -26,6 +26,7 @@ from chalicelib.services.definition_records import (
     WorkflowContent,
     digest_of,
 )
+from chalicelib.services.static_checks import StaticChecks
 
 __all__ = ["Draft", "Verdict", "check_name", "decoded", "drafts_of", "judge"]
 
@@ -105,11 +106,13 @@ def _check_answer(text: str, actions: int) -> None:
         )
 
 
-def judge(kind: Kind, body: bytes, *, options: Options = DEFAULT) -> Verdict:
+def judge(kind: Kind, body: bytes, *, options: Options = DEFAULT, static_checks: StaticChecks | None = None) -> Verdict:
     """What ``validate`` answers. Never raises for what is in the body."""
     try:
         text = decoded(body)
         drafts_of(kind, text, options=options)
+        if static_checks is not None:
+            static_checks.check(text, lambda _name: False)
         return Verdict(warnings=warnings(text))
     except DefinitionError as error:
         return Verdict(error=error.message)

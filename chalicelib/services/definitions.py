@@ -6,7 +6,7 @@ a second creation is a duplicate, a second update decides again on what the firs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 from uuid import UUID
@@ -16,12 +16,15 @@ from chalicelib.engine.plan import Plan
 from chalicelib.errors import ConflictException, InputException
 from chalicelib.expressions.options import DEFAULT, Options
 from chalicelib.lang.specs import ActionSpec
+from chalicelib.services.code_sources import CodeSources
 from chalicelib.services.definition_records import (
     PRIVATE,
+    Content,
     Definition,
     EnvironmentContent,
     Kind,
     Order,
+    WorkflowContent,
     address_item,
     encode,
     facts_of,
@@ -44,6 +47,7 @@ from chalicelib.services.definition_rules import (
 from chalicelib.services.definition_store import DefinitionStore, is_id, merged
 from chalicelib.services.definition_texts import Draft, Verdict, check_name, decoded, drafts_of, judge
 from chalicelib.services.ports import Check, Clock, Delete, Entropy, Payloads, Put, Table, Write
+from chalicelib.services.static_checks import StaticChecks
 from chalicelib.vocabulary import JsonObject
 
 __all__ = ["Access", "Definitions", "NobodyUses", "Placement", "WorkflowUsers"]
@@ -51,6 +55,8 @@ __all__ = ["Access", "Definitions", "NobodyUses", "Placement", "WorkflowUsers"]
 ValidationMode = Literal["mandatory", "enabled", "disabled"]
 
 _ATTEMPTS_MAX: Final = 10
+_FORMER_NAMES_MAX: Final = 20
+_FOUND_BY_ID: Final = (Kind.WORKFLOW, Kind.ACTION, Kind.CODE_SOURCE, Kind.DYNAMIC_ACTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +85,17 @@ class Definitions:
         options: Options = DEFAULT,
         validation_mode: ValidationMode = "mandatory",
         users: WorkflowUsers | None = None,
+        is_installed: Callable[[str], bool] = lambda _name: False,
+        static_checks: StaticChecks | None = None,
     ) -> None:
+        self._static_checks = static_checks
         self._store = DefinitionStore(table, payloads)
         self._clock = clock
         self._entropy = entropy
         self._options = options
         self._validation_mode = validation_mode
         self.users: WorkflowUsers = users or NobodyUses()
+        self.code_sources = CodeSources(self._store, clock, entropy, is_installed)
 
     # -- what executions need
 
@@ -106,6 +116,17 @@ class Definitions:
         own = self._store.named(Kind.ACTION, project_id, namespace, name, is_fresh=is_fresh)
         record = own or self._store.public_named(Kind.ACTION, namespace, name)
         return None if record is None else spec_of(record)
+
+    def names_of_workflow(self, identifier: str) -> tuple[str, ...] | None:
+        """The names that executions of a workflow, whoever owns it, can have; ``None`` if that is not known (any more).
+
+        For choosing an index only: it says nothing of what the caller may see.
+        """
+        record = self._store.by_id(Kind.WORKFLOW, identifier) if is_id(identifier) else None
+        if record is None or not isinstance(record.content, WorkflowContent):
+            return None
+        former = record.content.former_names
+        return (record.name, *former) if len(former) < _FORMER_NAMES_MAX else None
 
     def plan(self, definition_hash: str) -> Plan:
         """The compiled workflow that was stored under this hash. Raises NotFoundException."""
@@ -160,7 +181,7 @@ class Definitions:
 
     def judge(self, kind: Kind, body: bytes) -> Verdict:
         """Whether this could be stored, and what is wrong or suspicious. Never raises for what is in the body."""
-        return judge(kind, body, options=self._options)
+        return judge(kind, body, options=self._options, static_checks=self._static_checks)
 
     # -- writing documents
 
@@ -285,7 +306,7 @@ class Definitions:
         return own or self._store.public_named(kind, namespace, name)
 
     def _find(self, kind: Kind, access: Access, identifier: str, namespace: str) -> Definition | None:
-        if kind in (Kind.WORKFLOW, Kind.ACTION) and is_id(identifier):
+        if kind in _FOUND_BY_ID and is_id(identifier):
             record = self._store.by_id(kind, identifier)
             if record is not None:
                 return record if self._sees(access, record) else None
@@ -303,7 +324,15 @@ class Definitions:
         check_namespace(placement.namespace or "")
         skips = self._validation_mode == "enabled" and placement.skip_validation and kind is not Kind.ACTION
         validate = self._validation_mode != "disabled" and not skips
-        return drafts_of(kind, decoded(body), validate=validate, options=self._options)
+        text = decoded(body)
+        drafts = drafts_of(kind, text, validate=validate, options=self._options)
+        if validate and self._static_checks is not None:
+            namespace = placement.namespace or ""
+            self._static_checks.check(text, lambda name: self._is_ad_hoc(access.project_id, name, namespace))
+        return drafts
+
+    def _is_ad_hoc(self, project_id: str, name: str, namespace: str) -> bool:
+        return any(self.find_action(project_id, name, place) is not None for place in {namespace, ""})
 
     def _new(self, draft: Draft, project_id: str, namespace: str, scope: str) -> Definition:
         identifier = str(UUID(bytes=self._entropy.token(), version=4))
@@ -321,7 +350,8 @@ class Definitions:
 
     def _changed(self, old: Definition, draft: Draft, placement: Placement) -> _Change:
         namespace = old.namespace if placement.namespace is None else placement.namespace
-        new = replace(old, name=draft.name, namespace=namespace, scope=placement.scope, content=draft.content)
+        content = _remembering(old, draft.name, draft.content)
+        new = replace(old, name=draft.name, namespace=namespace, scope=placement.scope, content=content)
         return self._touched(old, new)
 
     def _touched(self, old: Definition, new: Definition) -> _Change:
@@ -343,7 +373,8 @@ class Definitions:
             if old is None:
                 changes.append(_Change(child))
             else:
-                changes.append(self._touched(old, replace(old, scope=child.scope, content=child.content)))
+                content = _remembering(old, child.name, child.content)
+                changes.append(self._touched(old, replace(old, scope=child.scope, content=content)))
         return changes
 
     def _saved(self, changes: Sequence[_Change], drafts: Sequence[Draft] = ()) -> bool:
@@ -372,3 +403,12 @@ class Definitions:
         for change in changes:
             if (change.new.partition, change.new.name) in found:
                 raise duplicate(change.new)
+
+
+def _remembering(old: Definition, name: str, content: Content) -> Content:
+    """The new content of a record, which still tells the names that a workflow has had."""
+    if not isinstance(old.content, WorkflowContent) or not isinstance(content, WorkflowContent):
+        return content
+    names = [former for former in old.content.former_names if former != name]
+    names += [old.name] if old.name not in (name, *names) else []
+    return replace(content, former_names=tuple(names[-_FORMER_NAMES_MAX:]))

@@ -48,6 +48,10 @@ class DetachedWorld:
         """Raises EvaluationException: executions are seen from a workflow only."""
         _refuse(f"executions() {(id, root_execution_id, state, from_time, to_time)}")
 
+    def webhook_url(self, task_name: str, expires_sec: int) -> str:
+        """Raises EvaluationException: there are no tasks."""
+        _refuse(f"webhook_url{(task_name, expires_sec)}")
+
     def global_(self, name: str) -> Json:
         """Raises EvaluationException: there are none."""
         _refuse(f"global({name})")

@@ -15,7 +15,7 @@ from typing import assert_never
 
 from chalicelib.engine.creation import Birth, create
 from chalicelib.engine.draft import Draft, Loaded
-from chalicelib.engine.effects import Continue, Effect, RunAction, SetTimer, StartSubworkflow, Tell
+from chalicelib.engine.effects import Continue, Effect, Notify, RunAction, SetTimer, StartSubworkflow, Tell
 from chalicelib.engine.events import (
     ActionCompleted,
     ActionUpdated,
@@ -106,12 +106,18 @@ class Dispatcher:
                     work.append(self._starting(execution_id, effect))
                 case Tell():
                     _append_word(work, self._telling(execution_id, effect.execution_id, effect.event))
+                case Notify():
+                    out.append(messages.notices_message(execution_id, effect.publisher))
                 case Continue():
                     work.append(self._telling(execution_id, execution_id, Continued()))
                 case _:
                     assert_never(effect)
         if out:
             self._queue.send(out)
+
+    def send_poll(self, execution_id: str, effect: RunAction, number: int, delay_sec: int) -> None:
+        """Have an action asked again after a delay."""
+        self._queue.send([messages.poll_message(execution_id, effect, number, delay_sec, self._targets)])
 
     def _telling(self, told_by: str, execution_id: str, event: Event) -> _Work:
         def tell(carrier: Carrier | None) -> tuple[str, Outcome] | None:

@@ -10,7 +10,7 @@ from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.effects import Effect, RunAction, StartSubworkflow, Tell
 from chalicelib.engine.events import ActionUpdated, ClaimExpired, Event, PauseRequested, Revived, StopRequested
 from chalicelib.engine.identity import execution_id_from, partition_of
-from chalicelib.engine.reconcile import owed_effects
+from chalicelib.engine.reconcile import owed_effects, owed_notices
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.errors import ConflictException, DuplicateEntryException, NotFoundException
 from chalicelib.services.definitions import Definitions
@@ -123,6 +123,8 @@ class EngineService:
         header = self.turns.header(execution_id)
         if header is None or (header.state.is_completed and not header.frontier):
             self._remind_parent(execution_id, header, until)
+            if header is not None:
+                self.dispatcher.carry_out(execution_id, Outcome(header, tuple(owed_notices(header))), until=until)
             return None
         self._follow_parent(header, until)
         effects = self._owed(header)
@@ -135,7 +137,7 @@ class EngineService:
         for effect in owed:
             if isinstance(effect, RunAction):
                 action = draft.action(draft.task(effect.ordinal), effect.number)
-                if action is not None and action.claim is not None:
+                if action is not None and action.claim is not None and action.claim.poll is None:
                     # Claimed with the header: if its executor is dead, the event below says what becomes of it.
                     self.turns.submit(header.id, ClaimExpired(effect.ordinal, effect.number))
                     if action.safe_rerun and action.claim.deadline <= self._clock.now():

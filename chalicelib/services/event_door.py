@@ -10,6 +10,10 @@ of a trigger    of an event
 ``event``       ``event_type`` in ``detail``
 ==============  ===================================
 
+An event without ``event_type``, such as those of AWS's own services, has its ``detail-type`` for one, and its detail is
+its ``payload``. Calls of a signed URL (``webhooks``) are events too, of the exchange ``webhook``; nothing that comes
+over the bus can pass for one.
+
 In ``detail`` there may also be ``publisher`` (else: ``source``), ``context`` with ``project_id`` and ``user_id``,
 ``timestamp`` (else: the time of the event), and ``payload``: so publishers can send what OpenStack's services send.
 A private trigger fires only for events whose ``context.project_id`` is its own project, a public one for all.
@@ -29,7 +33,7 @@ from chalicelib.engine.moment import Moment
 from chalicelib.errors import ConflictException, EvaluationException, MistralError
 from chalicelib.expressions import evaluator
 from chalicelib.expressions.options import DEFAULT, Options
-from chalicelib.services import triggered_starts
+from chalicelib.services import event_inputs, triggered_starts
 from chalicelib.services.detached import DetachedWorld
 from chalicelib.services.engine import EngineService
 from chalicelib.services.ports import Clock
@@ -40,6 +44,8 @@ from chalicelib.vocabulary import Json, JsonObject
 _LOG: Final = logging.getLogger("mistral.triggers")
 # For how long a delivery goes on starting workflows, if nobody says.
 _STARTING_SEC: Final = 40.0
+# The exchange of triggers that are called by signed URLs.
+WEBHOOK: Final = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,8 @@ def _definition(entry: Mapping[str, Any]) -> EventDefinition:
 
 
 @dataclass(frozen=True, slots=True)
-class _Event:
-    """An event of EventBridge, as triggers and definitions see it."""
+class Happening:
+    """An event, as triggers and definitions see it. Its id says whether two of them are the same."""
 
     id: str
     exchange: str
@@ -141,17 +147,38 @@ class EventDoor:
             raise MistralError(f"Event {event.id} has still to fire {failed} triggers; it did fire {fired}.")
         return fired
 
-    def _is_fired(self, trigger: EventTrigger, event: _Event) -> bool:
+    def _is_fired(self, trigger: EventTrigger, event: Happening) -> bool:
         try:
-            error = triggered_starts.start(self._engine, trigger, event.id, self._event_params(event))
-        except EvaluationException as refused:
-            error = refused.message
+            self.fire(trigger, event)
         except Exception:  # noqa: BLE001 - one that fails keeps nobody else from being fired
             _LOG.exception("event_trigger %s could not be fired by event %s", trigger.id, event.id)
             return False
+        return True
+
+    def fire(self, trigger: EventTrigger, event: Happening) -> str | None:
+        """Start the workflow of a trigger for an event; what refuses it, if something does, which the trigger notes.
+
+        Raises what is no fault of the trigger or its workflow: then it is to be tried again.
+        """
+        try:
+            workflow_input = event_inputs.workflow_input(
+                trigger.workflow_input,
+                trigger.workflow_params,
+                event.data,
+                Moment(self._clock.now(), event.id),
+                self._options,
+            )
+            told = replace(
+                trigger,
+                workflow_input=workflow_input,
+                workflow_params=event_inputs.start_params(trigger.workflow_params),
+            )
+            error = triggered_starts.start(self._engine, told, event.id, self._event_params(event))
+        except EvaluationException as refused:
+            error = refused.message
         if error != trigger.last_error:
             self._note(trigger, error)
-        return True
+        return error
 
     def _note(self, trigger: EventTrigger, error: str | None) -> None:
         try:
@@ -159,26 +186,31 @@ class EventDoor:
         except ConflictException:
             return  # it was changed or deleted meanwhile; the log has the error
 
-    def _event_params(self, event: _Event) -> JsonObject:
+    def _event_params(self, event: Happening) -> JsonObject:
         """What the workflow is told of the event. Raises EvaluationException."""
         for definition in reversed(self._definitions):
             if definition.fits(event.event_type):
                 world = DetachedWorld(Moment(self._clock.now(), event.id))
                 params: JsonObject = evaluator.evaluate(definition.properties, event.data, world, self._options)
                 return params
-        return {
+        told = {
             "service": event.data["publisher"],
             "project_id": event.context.get("project_id"),
             "user_id": event.context.get("user_id"),
             "timestamp": event.data["timestamp"],
         }
+        return {**told, "payload": event.data["payload"]} if event.exchange == WEBHOOK else told
 
 
-def _read(delivered: Mapping[str, Any]) -> _Event | None:
+def _read(delivered: Mapping[str, Any]) -> Happening | None:
     """The event that was delivered; ``None`` for one that no trigger can wait for."""
     detail = delivered.get("detail")
-    if not isinstance(detail, Mapping) or not isinstance(detail.get("event_type"), str):
+    exchange, topic = str(delivered.get("source", "")), str(delivered.get("detail-type", ""))
+    if not isinstance(detail, Mapping) or exchange == WEBHOOK:
         return None
-    exchange = str(delivered.get("source", ""))
+    if "event_type" not in detail:
+        detail = {"event_type": topic, "payload": dict(detail)}
+    if not isinstance(detail["event_type"], str):
+        return None
     defaults: JsonObject = {"publisher": exchange, "context": {}, "timestamp": delivered.get("time"), "payload": {}}
-    return _Event(str(delivered["id"]), exchange, str(delivered.get("detail-type", "")), {**defaults, **detail})
+    return Happening(str(delivered["id"]), exchange, topic, {**defaults, **detail})

@@ -5,8 +5,8 @@ Knows the keys and indexes of the ``executions`` table and nothing of AWS: it wo
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -23,81 +23,47 @@ from chalicelib.engine.needs import (
     NeedTask,
     NeedValue,
 )
-from chalicelib.engine.records import ActionExecution, PayloadRef, TaskExecution, ValueRef, WorkflowExecution
+from chalicelib.engine.records import ActionExecution, Notice, PayloadRef, TaskExecution, ValueRef, WorkflowExecution
 from chalicelib.engine.sealing import (
     HEADER_KEY,
+    NOTICE_PREFIX,
     TASK_PREFIX,
     Transition,
     context_key,
     item_key,
     items_prefix,
+    notice_key,
+    owned_digest,
     payload_value,
     task_key,
 )
 from chalicelib.errors import ConflictException, NotFoundException
 from chalicelib.limits import RECORD_BYTES_MAX
-from chalicelib.services.ports import (
-    INDEX_ALARM,
-    INDEX_LISTING,
-    INDEX_ROOT,
-    INDEX_WORKFLOW,
-    Delete,
-    IndexEntry,
-    IndexKey,
-    Item,
-    Payloads,
-    Put,
-    Table,
-    Write,
-)
-from chalicelib.vocabulary import Json
+from chalicelib.services.execution_places import places_of
+from chalicelib.services.ports import Delete, IndexEntry, Item, Payloads, Put, Table, Write
+from chalicelib.vocabulary import Json, State
 
-ALARM_SHARDS: Final = 8
 PARKED_PREFIX: Final = "parked#"
 _ELSEWHERE: Final = b"@"
 _READS_MAX: Final = 8
-
-
-def sort_of(moment: float, execution_id: str) -> str:
-    """The place of an execution in an index that is ordered by time."""
-    return f"{moment:017.3f}|{execution_id}"
-
-
-def listing_value(project_id: str, state: str) -> str:
-    """The value of the listing index: executions of a project in a state."""
-    return f"{project_id}|{state}"
-
-
-def workflow_value(project_id: str, workflow_name: str) -> str:
-    """The value of the workflow index: executions of a project and a workflow."""
-    return f"{project_id}|{workflow_name}"
-
-
-def alarm_value(shard: int) -> str:
-    """The value of the alarm index: unfinished executions by shard."""
-    return f"alarm|{shard}"
-
-
-def _indexes(header: WorkflowExecution) -> dict[str, IndexKey]:
-    created = sort_of(header.created_at, header.id)
-    indexes = {
-        INDEX_LISTING: IndexKey(listing_value(header.project_id, header.state), created),
-        INDEX_WORKFLOW: IndexKey(workflow_value(header.project_id, header.workflow_name), created),
-    }
-    if header.root_execution_id is not None:
-        indexes[INDEX_ROOT] = IndexKey(header.root_execution_id, created)
-    if header.wake_at is not None:
-        shard = int(header.id[:2], 16) % ALARM_SHARDS
-        indexes[INDEX_ALARM] = IndexKey(alarm_value(shard), sort_of(header.wake_at, header.id))
-    return indexes
+# How many pages of tasks, and how many items, a list reads at once.
+_PAGES_READ_FIRST: Final = 2
+_PAGES_READ: Final = 20
+_ITEMS_READ_FIRST: Final = 20
+_ITEMS_READ: Final = 100
+# Behind every hexadecimal digit.
+_LAST: Final = "g"
+_NOTICE_ITEMS_READ: Final = 10
+_ITEMS_DELETED_AT_ONCE: Final = 500
 
 
 class ExecutionStore:
-    """Reads and writes executions."""
+    """Reads and writes executions; with ``lists_ended`` those that have ended are listed for their expiration."""
 
-    def __init__(self, table: Table, payloads: Payloads) -> None:
+    def __init__(self, table: Table, payloads: Payloads, *, lists_ended: bool = False) -> None:
         self.table = table
         self.payloads = payloads
+        self._lists_ended = lists_ended
 
     # -- writing
 
@@ -111,10 +77,11 @@ class ExecutionStore:
             self.payloads.put(digest, data)
         if transition.bulk:
             self.table.write_bulk(
-                Item(header.id, key, self._body_in(body), revision=1) for key, body in transition.bulk.items()
+                Item(header.id, key, self._body_in(header.id, body), revision=1)
+                for key, body in transition.bulk.items()
             )
         together: list[Write] = [
-            Put(Item(header.id, key, self._body_in(body), revision=expected + 1), expected=expected)
+            Put(Item(header.id, key, self._body_in(header.id, body), revision=expected + 1), expected=expected)
             for key, (body, expected) in transition.together.items()
         ]
         for key, (body, expected) in transition.singles.items():
@@ -129,19 +96,34 @@ class ExecutionStore:
                 Item(
                     header.id,
                     HEADER_KEY,
-                    self._body_in(transition.header_body),
+                    self._body_in(header.id, transition.header_body),
                     revision=header.revision,
-                    indexes=_indexes(header),
+                    indexes=places_of(header, lists_ended=self._lists_ended),
                 ),
                 expected=header.revision - 1,
             )
         ]
-        writes += [Put(Item(header.id, key, self._body_in(body))) for key, body in transition.records.items()]
+        records = {key: self._body_in(header.id, body) for key, body in transition.records.items()}
+        writes += [Put(Item(header.id, key, body)) for key, body in records.items()]
         writes += [Delete(header.id, key) for key in transition.removed]
         self.table.write(writes + together)
 
+    def place_anew(self, execution_id: str) -> None:
+        """Bring an execution into the indexes where it belongs now; nothing else of it changes."""
+        item = self.table.get(execution_id, [HEADER_KEY]).get(HEADER_KEY)
+        if item is None:
+            return
+        places = places_of(codec.unpack_header(self._body_out(item)), lists_ended=self._lists_ended)
+        if places == item.indexes:
+            return
+        try:
+            self.table.write([Put(replace(item, indexes=places), expected=item.revision)])
+        except ConflictException:
+            # Whoever was faster has brought it there.
+            return
+
     def _write_single(self, execution_id: str, key: str, body: bytes, expected: int) -> None:
-        item = Item(execution_id, key, self._body_in(body), revision=expected + 1)
+        item = Item(execution_id, key, self._body_in(execution_id, body), revision=expected + 1)
         self.table.write([Put(item, expected=expected)])
 
     def _taken_over(self, execution_id: str, key: str, body: bytes) -> Put:
@@ -152,7 +134,8 @@ class ExecutionStore:
         left = self.table.get(execution_id, [key]).get(key)
         if left is None or codec.unpack_action(self._body_out(left)).state.is_completed:
             raise ConflictException(f"Item {key} of execution {execution_id} was finished elsewhere.")
-        return Put(Item(execution_id, key, self._body_in(body), revision=left.revision + 1), expected=left.revision)
+        item = Item(execution_id, key, self._body_in(execution_id, body), revision=left.revision + 1)
+        return Put(item, expected=left.revision)
 
     def write_item(self, execution_id: str, ordinal: int, action: ActionExecution) -> ActionExecution:
         """Write an item's record in place of the revision that it was read with. Raises ConflictException."""
@@ -163,11 +146,11 @@ class ExecutionStore:
     def _action_of(self, item: Item) -> ActionExecution:
         return replace(codec.unpack_action(self._body_out(item)), revision=item.revision)
 
-    def _body_in(self, body: bytes) -> bytes:
+    def _body_in(self, execution_id: str, body: bytes) -> bytes:
         """A body too large for an item goes where large values go, whatever it is."""
         if len(body) <= RECORD_BYTES_MAX:
             return body
-        digest = hashlib.sha256(body).hexdigest()
+        digest = owned_digest(execution_id, body)
         self.payloads.put(digest, body)
         return _ELSEWHERE + digest.encode()
 
@@ -308,6 +291,44 @@ class ExecutionStore:
         known = {**loaded.tasks, **header.tail, **header.frontier}
         return [known[ordinal] for ordinal in sorted(known)]
 
+    def tasks_in_order(
+        self, header: WorkflowExecution, *, after: int | None = None, descending: bool = False
+    ) -> Iterator[TaskExecution]:
+        """Task executions by their ordinals, which is in order of creation, read as far as they are asked for."""
+        here = {**header.tail, **header.frontier}
+        beyond = [at for at in here if after is None or (at < after if descending else at > after)]
+        waiting = deque(sorted(beyond, reverse=descending))
+        for task in self._stored_tasks(header.id, after, descending):
+            while waiting and (waiting[0] > task.ordinal if descending else waiting[0] < task.ordinal):
+                yield here[waiting.popleft()]
+            # Of two records of a task the one in the header is the later.
+            if task.ordinal not in here:
+                yield task
+        yield from (here[ordinal] for ordinal in waiting)
+
+    def _stored_tasks(self, execution_id: str, after: int | None, descending: bool) -> Iterator[TaskExecution]:
+        """The tasks on pages; a page holds those from its own ordinal up to the next page's."""
+        start, end = TASK_PREFIX, TASK_PREFIX + _LAST
+        if after is not None and descending:
+            end = task_key(after)
+        elif after is not None:
+            first = self.table.query(execution_id, start=TASK_PREFIX, end=task_key(after), descending=True, limit=1)
+            start = first[0].key if first else TASK_PREFIX
+        pages_max = _PAGES_READ_FIRST
+        while True:
+            pages = self.table.query(execution_id, start=start, end=end, descending=descending, limit=pages_max)
+            for page in pages:
+                tasks = codec.unpack_tasks(self._body_out(page))
+                for task in sorted(tasks, key=lambda task: task.ordinal, reverse=descending):
+                    if after is None or (task.ordinal < after if descending else task.ordinal > after):
+                        yield task
+            if len(pages) < pages_max:
+                return
+            pages_max = _PAGES_READ
+            last = pages[-1].key
+            # What is next to a key: one that only goes on with the least character, and the one before in number.
+            start, end = (start, _key_before(last)) if descending else (last + "\0", end)
+
     def task(self, header: WorkflowExecution, ordinal: int) -> TaskExecution | None:
         """One task execution; ``None`` if there is none with this ordinal."""
         here = header.frontier.get(ordinal) or header.tail.get(ordinal)
@@ -330,6 +351,25 @@ class ExecutionStore:
         actions = [self._action_of(item) for item in items]
         # A lost turn may have left records of items that the task does not know of: they were never released.
         return effective_actions(task, [action for action in actions if action.number < task.next_number])
+
+    def items_in_order(
+        self, header: WorkflowExecution, task: TaskExecution, *, after: int | None = None, descending: bool = False
+    ) -> Iterator[ActionExecution]:
+        """The action executions of a with-items task by their numbers, read as far as they are asked for."""
+        low, high = 0, task.next_number - 1
+        if after is not None:
+            low, high = (low, min(high, after - 1)) if descending else (after + 1, high)
+        wanted = _ITEMS_READ_FIRST
+        while low <= high:
+            start, end = item_key(task.ordinal, low), item_key(task.ordinal, high)
+            items = self.table.query(header.id, start=start, end=end, descending=descending, limit=wanted)
+            actions = [self._action_of(item) for item in items]
+            for action in effective_actions(task, actions):
+                yield replace(action, accepted=False) if _is_repeated(task, action) else action
+            if len(items) < wanted:
+                return
+            wanted = _ITEMS_READ
+            low, high = (low, actions[-1].number - 1) if descending else (actions[-1].number + 1, high)
 
     def action(
         self, header: WorkflowExecution, task: TaskExecution, number: int, *, is_fresh: bool = True
@@ -356,13 +396,40 @@ class ExecutionStore:
             return {key: self.value(execution_id, member) for key, member in value.items()}
         return value
 
+    def notices(self, execution_id: str, after: int) -> list[Notice]:
+        """The next notices beyond a number, in order; none when there are no more."""
+        first, last = notice_key(after + 1), f"{NOTICE_PREFIX}~"
+        items = self.table.query(execution_id, start=first, end=last, limit=_NOTICE_ITEMS_READ)
+        found = [notice for item in items for notice in codec.unpack_notices(self._body_out(item))]
+        return [notice for notice in found if notice.number > after]
+
     # -- deleting
 
-    def delete(self, header: WorkflowExecution) -> None:
-        """Remove every record of one execution, its header last, so that an interrupted deletion can be repeated."""
-        while items := self.table.query(header.id, limit=500):
+    def delete(self, header: WorkflowExecution, has_time: Callable[[], bool] = lambda: True) -> bool:
+        """Remove every record and every payload of one execution; whether all are gone, or the time was over.
+
+        The header goes last, so that an interrupted deletion can be repeated.
+        """
+        while items := self.table.query(header.id, limit=_ITEMS_DELETED_AT_ONCE):
             rest = [(item.partition, item.key) for item in items if item.key != HEADER_KEY]
             if not rest:
                 break
+            if not has_time():
+                return False
             self.table.write_bulk([], rest)
+        self.payloads.delete_all(header.id)
         self.table.write_bulk([], [(header.id, HEADER_KEY)])
+        return True
+
+
+def _key_before(key: str) -> str:
+    """The greatest key that a page of tasks before this one can have."""
+    return task_key(int(key.removeprefix(TASK_PREFIX), 16) - 1)
+
+
+def _is_repeated(task: TaskExecution, action: ActionExecution) -> bool:
+    """Whether a rerun has started the item of a failed action again."""
+    items = task.items
+    if items is None or action.state not in (State.ERROR, State.CANCELLED):
+        return False
+    return action.number < items.first_number and bool(items.repeated >> action.index & 1)

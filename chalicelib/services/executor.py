@@ -11,33 +11,42 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from chalicelib.actions.registry import ActionContext, AwsSettings, EgressPolicy, Registry, perform
+from chalicelib.actions.registry import (
+    ActionContext,
+    AwsSettings,
+    EgressPolicy,
+    Pending,
+    Polling,
+    Registry,
+    comes_later,
+    perform,
+)
+from chalicelib.actions.secrets import Secrets
 from chalicelib.engine.decider import executor_died
 from chalicelib.engine.effects import RunAction
 from chalicelib.engine.events import ActionCompleted, ClaimExpired, TimerFired
 from chalicelib.engine.identity import action_id, task_id
-from chalicelib.engine.records import ActionExecution, Claim, TaskExecution, WorkflowExecution
+from chalicelib.engine.records import ActionExecution, Poll, TaskExecution, WorkflowExecution
 from chalicelib.errors import ConflictException, MistralError, NotFoundException
+from chalicelib.expressions.webhook_tokens import Grant, Subject, SubjectKind, WebhookSigner
+from chalicelib.limits import WEBHOOK_LIFE_SEC
 from chalicelib.services import messages
 from chalicelib.services.action_runs import ActionRuns
+from chalicelib.services.carriers import TURN_RESERVE_SEC, Lease, LeaveMessage, Thread, kept_alive, within
+from chalicelib.services.claims import Claims, Held, claim_body, claim_key, read_claim
 from chalicelib.services.cron_firing import CronFiring
 from chalicelib.services.dispatcher import Carried
 from chalicelib.services.engine import EngineService
+from chalicelib.services.maintenance import Maintenance
 from chalicelib.services.parking import parking_key
+from chalicelib.services.polls import RECEIVES_MAX, Hopeless, Polls, answer_of
 from chalicelib.services.ports import Clock, Item, Put, Queue
 from chalicelib.vocabulary import JsonObject, Result, State
 
 _LOG: Final = logging.getLogger("mistral.executor")
-_CLAIM_PREFIX: Final = "claim#"
-# Time that an executor keeps for the turn after an action, and what it expects of an action that says nothing.
-_TURN_RESERVE_SEC: Final = 5.0
-_USUAL_ACTION_SEC: Final = 60.0
-# A message that was received so often has killed its Lambda each time.
-_RECEIVES_MAX: Final = 4
 _MESSAGES_AT_ONCE: Final = 10
 _CLAIM_ATTEMPTS_MAX: Final = 3
 
@@ -48,26 +57,8 @@ class ExecutorSettings:
 
     egress: EgressPolicy
     aws: AwsSettings
-
-
-@dataclass(slots=True)
-class Thread:
-    """The carrier behind one message: who it is, and until when it lives (seconds since the epoch)."""
-
-    claimer: str
-    deadline: float
-    clock: Clock
-
-    def claim_for(self, effect: RunAction) -> Claim | None:
-        """A claim on an action that surely fits into the time left."""
-        needed_sec = effect.timeout_sec if effect.timeout_sec is not None else _USUAL_ACTION_SEC
-        if self.clock.now() + needed_sec + _TURN_RESERVE_SEC > self.deadline:
-            return None
-        return Claim(self.claimer, round(self.deadline, 3))
-
-
-class LeaveMessage(Exception):
-    """Someone else may still be at this work; look again when the message comes back."""
+    webhooks: WebhookSigner | None = None
+    secrets: Secrets | None = None
 
 
 class Executor:
@@ -83,6 +74,7 @@ class Executor:
         clock: Clock,
         settings: ExecutorSettings,
         cron: CronFiring | None = None,
+        maintenance: Maintenance | None = None,
     ) -> None:
         self._engine = engine
         self._store = engine.turns.store
@@ -92,22 +84,26 @@ class Executor:
         self._clock = clock
         self._settings = settings
         self._cron = cron
+        self._maintenance = maintenance
+        self._claims = Claims(engine.turns)
+        self._polls = Polls(self._claims, engine.dispatcher, clock)
 
     def handle_batch(self, records: Sequence[Mapping[str, Any]], remaining_sec: float) -> list[str]:
         """Work on the records of an SQS event; the ids of the messages that are to come again."""
         deadline = self._clock.now() + remaining_sec
         if len(records) == 1:
-            return [] if self._is_done(records[0], deadline) else [str(records[0]["messageId"])]
+            return [] if self.is_done(records[0], deadline) else [str(records[0]["messageId"])]
         with ThreadPoolExecutor(max_workers=min(len(records), _MESSAGES_AT_ONCE)) as pool:
-            done = list(pool.map(lambda record: self._is_done(record, deadline), records))
+            done = list(pool.map(lambda record: self.is_done(record, deadline), records))
         return [str(record["messageId"]) for record, is_done in zip(records, done, strict=True) if not is_done]
 
-    def _is_done(self, record: Mapping[str, Any], deadline: float) -> bool:
+    def is_done(self, record: Mapping[str, Any], deadline: float, lease: Lease | None = None) -> bool:
+        """Work on one record of an SQS event; whether its message may be deleted. A worker works by a lease."""
         message_id = str(record["messageId"])
         try:
             body = json.loads(record["body"])
             receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
-            self.handle(body, Thread(message_id, deadline, self._clock), receives)
+            self.handle(body, Thread(message_id, deadline, self._clock, lease), receives)
         except LeaveMessage:
             return False
         except NotFoundException:
@@ -124,12 +120,13 @@ class Executor:
         Raises LeaveMessage to have it come again, KeyError and ValueError for one that makes no sense.
         """
         execution_id = body["x"]
-        until = thread.deadline - _TURN_RESERVE_SEC
+        until = thread.deadline - TURN_RESERVE_SEC
         match body["kind"]:
             case messages.ACTION:
-                self._action(execution_id, body["o"], body["n"], thread, receives)
+                self._action(execution_id, body["o"], body["n"], thread, receives=receives, poll_number=body.get("p"))
             case messages.TIMER:
                 self._timer(execution_id, body, thread, until)
+                self._heal(execution_id, thread, receives)
             case messages.START:
                 started = self._engine.dispatcher.start_child(execution_id, body["o"], body["n"])
                 if started is not None:
@@ -137,16 +134,30 @@ class Executor:
                     self._carry_on(carried, thread)
             case messages.TELL:
                 self._told(execution_id, body["event"], thread, until)
+                self._heal(execution_id, thread, receives)
             case messages.RECONCILE:
                 self._carry_on(self._engine.reconcile(execution_id, until=until, carrier=thread), thread)
             case messages.AD_HOC:
-                self._action_runs.run(execution_id)
+                self._action_runs.run(execution_id, thread, body.get("p"), receives)
             case messages.CRON if self._cron is not None:
-                self._cron.ring(execution_id, body["d"])
+                # In maintenance the trigger stays due: the clock door finds it when that is over.
+                if self._maintenance is None or self._maintenance.lets_start:
+                    self._cron.ring(execution_id, body["d"])
+            case messages.MAINTENANCE if self._maintenance is not None:
+                self._maintenance.step(body, until)
+            case messages.CRON_RUN if self._cron is not None:
+                starts = self._maintenance is None or self._maintenance.lets_start
+                (self._cron.run_past if starts else self._cron.put_off)(execution_id, body["d"])
             case kind:
                 raise ValueError(f"unknown kind of message: {kind!r}")
 
     # -- events by message
+
+    def _heal(self, execution_id: str, thread: Thread, receives: int) -> None:
+        """A message that comes again may have been taken in by a Lambda that died before it did what followed."""
+        if receives > 1:
+            until = thread.deadline - TURN_RESERVE_SEC
+            self._carry_on(self._engine.reconcile(execution_id, until=until, carrier=thread), thread)
 
     def _timer(self, execution_id: str, body: JsonObject, thread: Thread, until: float) -> None:
         """A timer's message; one that comes early is sent again, since timers never fire before their time."""
@@ -172,7 +183,9 @@ class Executor:
 
     # -- actions
 
-    def _action(self, execution_id: str, ordinal: int, number: int, thread: Thread, receives: int) -> None:
+    def _action(
+        self, execution_id: str, ordinal: int, number: int, thread: Thread, *, receives: int, poll_number: int | None
+    ) -> None:
         found = self._engine.turns.look_up(execution_id, ordinal, number)
         if found is None:
             return
@@ -180,16 +193,15 @@ class Executor:
         if task is not None and action is not None and action.result is not None and task.has_items:
             # The item's record was written, and its process died before the header counted it.
             event = ActionCompleted(ordinal, number, action.result)
-            until = thread.deadline - _TURN_RESERVE_SEC
+            until = thread.deadline - TURN_RESERVE_SEC
             self._carry_on(self._engine.proceed(execution_id, event, until=until, carrier=thread), thread)
             return
         if task is None or action is None or action.state is not State.RUNNING:
             # The chain went on without this message, or died further on: whatever is owed is found in the records.
-            if receives > 1:
-                self._carry_on(
-                    self._engine.reconcile(execution_id, until=thread.deadline - _TURN_RESERVE_SEC, carrier=thread),
-                    thread,
-                )
+            self._heal(execution_id, thread, receives)
+            return
+        if poll_number is not None or (action.claim is not None and action.claim.poll is not None):
+            self._ask(header, task, action, thread, receives=receives, poll_number=poll_number)
             return
         if action.claim is not None and not task.has_items:
             self._claimed_in_header(header, ordinal, action, thread)
@@ -197,9 +209,37 @@ class Executor:
         if task.has_items:
             may_run = self._may_run_item(header, task, action, thread, receives)
         else:
-            may_run = self._may_run(header, ordinal, action, thread, receives)
+            may_run = self._may_run(header, task, action, thread, receives)
         if may_run:
             self._run_chain(Carried(execution_id, _effect(ordinal, action)), header, task, action, thread)
+
+    def _ask(
+        self,
+        header: WorkflowExecution,
+        task: TaskExecution,
+        action: ActionExecution,
+        thread: Thread,
+        *,
+        receives: int,
+        poll_number: int | None,
+    ) -> None:
+        """Ask an action that was not done whether it is done now, if it is time, and nobody else does.
+
+        Nobody waits for it in a workflow that was cancelled: it ends with it.
+        """
+        if header.state is State.CANCELLED:
+            event = ActionCompleted(task.ordinal, action.number, Result(error=header.state_info, cancel=True))
+            until = thread.deadline - TURN_RESERVE_SEC
+            self._carry_on(self._engine.proceed(header.id, event, until=until, carrier=thread), thread)
+            return
+        try:
+            held = self._polls.take(header, task, action, thread, number=poll_number, receives=receives)
+        except Hopeless:
+            self._fail(header, task.ordinal, action, thread)
+            return
+        if held is not None:
+            carried = Carried(header.id, _effect(task.ordinal, action))
+            self._run_chain(carried, header, task, held.item or action, thread, held=held)
 
     def _claimed_in_header(
         self, header: WorkflowExecution, ordinal: int, action: ActionExecution, thread: Thread
@@ -210,17 +250,17 @@ class Executor:
             if claim.claimer == thread.claimer:
                 raise LeaveMessage
             return
-        until = thread.deadline - _TURN_RESERVE_SEC
+        until = thread.deadline - TURN_RESERVE_SEC
         event = ClaimExpired(ordinal, action.number)
         self._carry_on(self._engine.proceed(header.id, event, until=until, carrier=thread), thread)
 
     def _may_run(
-        self, header: WorkflowExecution, ordinal: int, action: ActionExecution, thread: Thread, receives: int
+        self, header: WorkflowExecution, task: TaskExecution, action: ActionExecution, thread: Thread, receives: int
     ) -> bool:
         """Claim an action by its own record: so one without safe-rerun never runs twice."""
-        key = f"{_CLAIM_PREFIX}{ordinal:05x}#{action.number:05x}"
-        claim = Claim(thread.claimer, round(thread.deadline, 3))
-        body = json.dumps([claim.claimer, claim.deadline]).encode()
+        ordinal = task.ordinal
+        key = claim_key(ordinal, action)
+        body = claim_body(thread.claim())
         try:
             self._store.table.write([Put(Item(header.id, key, body, revision=1), expected=0)])
             return True
@@ -229,14 +269,17 @@ class Executor:
         item = self._store.table.get(header.id, [key]).get(key)
         if item is None:
             raise LeaveMessage
-        claimer, deadline = json.loads(item.body)
-        if deadline is None or self._has_result(header, ordinal, action):
+        found = read_claim(item.body)
+        if math.isinf(found.deadline) or self._has_result(header, ordinal, action):
             return False
-        if deadline > self._clock.now():
-            if claimer == thread.claimer:
+        if found.poll is not None:
+            self._ask(header, task, action, thread, receives=receives, poll_number=None)
+            return False
+        if found.deadline > self._clock.now():
+            if found.claimer == thread.claimer:
                 raise LeaveMessage
             return False
-        if action.safe_rerun and receives < _RECEIVES_MAX:
+        if self._may_rerun(action) and receives < RECEIVES_MAX:
             return self._take_over(header, key, body, item.revision)
         self._fail(header, ordinal, action, thread)
         return False
@@ -248,7 +291,7 @@ class Executor:
         for _ in range(_CLAIM_ATTEMPTS_MAX):
             if not self._is_free(header, task.ordinal, action, thread, receives):
                 return False
-            claimed = replace(action, claim=Claim(thread.claimer, round(thread.deadline, 3)))
+            claimed = replace(action, claim=thread.claim())
             try:
                 self._engine.turns.claim_item(header.id, task.ordinal, claimed)
                 return True
@@ -266,14 +309,22 @@ class Executor:
         """Whether nobody alive runs an item; one that must not run twice ends in ERROR when its executor is dead."""
         claim = action.claim
         if claim is not None:
+            if claim.poll is not None:
+                # What was read was stale: it has run, and is to be asked.
+                raise LeaveMessage
             if claim.deadline > self._clock.now():
                 if claim.claimer == thread.claimer:
                     raise LeaveMessage
                 return False
-            if not action.safe_rerun or receives >= _RECEIVES_MAX:
+            if not self._may_rerun(action) or receives >= RECEIVES_MAX:
                 self._fail(header, ordinal, action, thread)
                 return False
         return True
+
+    def _may_rerun(self, action: ActionExecution) -> bool:
+        """Whether it may run again when its executor is dead; one that only looks always may."""
+        found = self._registry.find(action.base.name if action.base else action.name)
+        return action.safe_rerun or (found is not None and found.polling is Polling.ONLY)
 
     def _take_over(self, header: WorkflowExecution, key: str, body: bytes, revision: int) -> bool:
         try:
@@ -292,7 +343,7 @@ class Executor:
 
     def _fail(self, header: WorkflowExecution, ordinal: int, action: ActionExecution, thread: Thread) -> None:
         event = ActionCompleted(ordinal, action.number, Result(error=executor_died(action.name)))
-        until = thread.deadline - _TURN_RESERVE_SEC
+        until = thread.deadline - TURN_RESERVE_SEC
         self._carry_on(self._engine.proceed(header.id, event, until=until, carrier=thread), thread)
 
     def _carry_on(self, carried: Carried | None, thread: Thread) -> None:
@@ -306,14 +357,24 @@ class Executor:
             self._run_chain(carried, header, task, action, thread)
 
     def _run_chain(
-        self, carried: Carried, header: WorkflowExecution, task: TaskExecution, action: ActionExecution, thread: Thread
+        self,
+        carried: Carried,
+        header: WorkflowExecution,
+        task: TaskExecution,
+        action: ActionExecution,
+        thread: Thread,
+        *,
+        held: Held | None = None,
     ) -> None:
         """Run an action, take its result home, and go on with an action that this released, until there is none."""
-        until = thread.deadline - _TURN_RESERVE_SEC
+        until = thread.deadline - TURN_RESERVE_SEC
         while True:
-            result = self._run(header, task, action, thread)
+            result = self._run(header, task, action, thread, held.claim.poll if held is not None else None)
+            if isinstance(result, Pending):
+                self._polls.keep(header, task, action, thread, pending=result, held=held)
+                return
             if result is None:
-                self._mark_started(header, task, action)
+                self._claims.mark_started(header, task, action)
                 return
             event = ActionCompleted(task.ordinal, action.number, result)
             following = self._engine.proceed(carried.execution_id, event, until=until, carrier=thread)
@@ -326,18 +387,23 @@ class Executor:
                 next_action = self._engine.turns.known_action(latest, next_task, following.effect.number)
             if latest is None or next_task is None or next_action is None:
                 return
-            carried, header, task, action = following, latest, next_task, next_action
+            carried, header, task, action, held = following, latest, next_task, next_action, None
 
     def _run(
-        self, header: WorkflowExecution, task: TaskExecution, action: ActionExecution, thread: Thread
+        self,
+        header: WorkflowExecution,
+        task: TaskExecution,
+        action: ActionExecution,
+        thread: Thread,
+        poll: Poll | None,
     ) -> Result | None:
         """The result of an action; ``None`` for an asynchronous one that has been started well."""
         name, value = (action.base.name, action.base.input) if action.base else (action.name, action.input)
-        runnable = self._registry.find(name)
+        runnable = self._registry.find(name) or self._action_runs.find_dynamic(header, name)
         if runnable is None:
             return Result(error=f"The action '{name}' is not known to this executor.")
         identifier = action_id(header.id, task.ordinal, action.number)
-        left_sec = thread.deadline - self._clock.now() - _TURN_RESERVE_SEC
+        left_sec = thread.deadline - self._clock.now() - TURN_RESERVE_SEC
         limit_sec = left_sec if action.timeout_sec is None else min(left_sec, action.timeout_sec)
         context = ActionContext(
             workflow_execution_id=header.public,
@@ -345,46 +411,36 @@ class Executor:
             action_execution_id=identifier,
             workflow_name=header.workflow_name,
             callback_url=f"/v2/action_executions/{identifier}",
+            webhook_url=None if runnable.is_sync else self._webhook_url(header, identifier),
             project_id=header.project_id,
             deadline_sec=limit_sec,
             egress=self._settings.egress,
             aws=self._settings.aws,
+            is_executor=True,
+            secrets=self._settings.secrets,
+            pending=poll.memo if poll is not None else None,
         )
         data = self._input(header, value)
-        if action.timeout_sec is None:
-            result = perform(runnable, data, context)
-        else:
-            result = _within(limit_sec, lambda: perform(runnable, data, context))
-        if not runnable.is_sync and result.state is State.SUCCESS:
+        with kept_alive(thread.lease, lambda: self._claims.renew(header, task, action, thread)):
+            if action.timeout_sec is None:
+                result = perform(runnable, data, context)
+            else:
+                result = within(limit_sec, lambda: perform(runnable, data, context))
+        return None if comes_later(runnable, result) else answer_of(runnable, result)
+
+    def _webhook_url(self, header: WorkflowExecution, identifier: str) -> str | None:
+        """What an asynchronous action may hand on to whoever is to complete it."""
+        signer = self._settings.webhooks
+        if signer is None:
             return None
-        return result
+        now = self._clock.now()
+        subject = Subject(SubjectKind.ACTION, identifier, header.project_id)
+        return signer.url(Grant(subject, now, now + WEBHOOK_LIFE_SEC))
 
     def _input(self, header: WorkflowExecution, value: Any) -> JsonObject:
         data: JsonObject = self._store.value(header.id, value) or {}
         return data
 
-    def _mark_started(self, header: WorkflowExecution, task: TaskExecution, action: ActionExecution) -> None:
-        """An asynchronous action has been started: whoever finds its claim knows that it is not to be started again."""
-        if action.revision:
-            current = self._store.action(header, task, action.number)
-            if current is not None and not current.state.is_completed:
-                self._store.write_item(header.id, task.ordinal, replace(current, claim=Claim("started", math.inf)))
-            return
-        key = f"{_CLAIM_PREFIX}{task.ordinal:05x}#{action.number:05x}"
-        body = json.dumps(["started", None]).encode()
-        self._store.table.write_bulk([Item(header.id, key, body, revision=2)])
-
 
 def _effect(ordinal: int, action: ActionExecution) -> RunAction:
     return RunAction(ordinal, action.number, action.is_pure, action.target, action.timeout_sec)
-
-
-def _within(limit_sec: float, act: Any) -> Result:
-    """Run an action for so long at most. One that does not stop is left to itself; its late result is dropped."""
-    pool = ThreadPoolExecutor(max_workers=1)
-    try:
-        return pool.submit(act).result(timeout=max(0.0, limit_sec))  # type: ignore[no-any-return]
-    except FutureTimeoutError:
-        return Result(error=f"The action raised an exception [msg='Timeout after {limit_sec:g} seconds']")
-    finally:
-        pool.shutdown(wait=False)

@@ -22,7 +22,8 @@ from chalicelib.engine.world import Engine, ExecutionWorld
 from chalicelib.expressions.evaluator import Options
 from chalicelib.limits import LIST_ITEMS_MAX
 from chalicelib.services.definitions import Definitions
-from chalicelib.services.execution_store import ExecutionStore, listing_value
+from chalicelib.services.execution_places import listing_value, root_value
+from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.services.ports import INDEX_LISTING, INDEX_ROOT
 from chalicelib.vocabulary import JsonObject, State
 
@@ -47,7 +48,9 @@ class Findings:
                 ad_hoc = self._definitions.find_action(
                     header.project_id, need.name, need.namespace, is_fresh=built_in is None
                 )
-                return ad_hoc if ad_hoc is not None else built_in
+                if ad_hoc is not None or built_in is not None:
+                    return ad_hoc or built_in
+                return self._definitions.code_sources.find_action(header.project_id, need.name, need.namespace)
             case NeedWorkflow():
                 found = self._definitions.find_workflow(header.project_id, need.name, need.namespace)
                 if found is None and need.namespace:
@@ -108,7 +111,7 @@ class Findings:
             header = self._store.header(partition_of(need.id))
             headers = [header] if header is not None and header.project_id == project_id else []
         elif need.root_execution_id is not None:
-            entries = self._store.list_index(INDEX_ROOT, need.root_execution_id, limit=LIST_ITEMS_MAX)
+            entries = self._store.list_index(INDEX_ROOT, root_value(need.root_execution_id), limit=LIST_ITEMS_MAX)
             found = self._store.headers(entry.partition for entry in entries)
             headers = [header for header in found.values() if header.project_id == project_id]
         else:

@@ -7,18 +7,20 @@ exact, and what is counted on it is what AWS would bill.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
-from chalicelib.vocabulary import JsonObject
+from chalicelib.vocabulary import Json, JsonObject
 
 # The keys-only indexes of the `executions` table and of the `definitions` table.
-INDEX_LISTING: Final = "listing"  # executions by project and state, newest last; definitions by id
-INDEX_WORKFLOW: Final = "workflow"  # executions by project and workflow name
-INDEX_ROOT: Final = "root"  # executions by root execution
-INDEX_ALARM: Final = "alarm"  # unfinished executions by shard and wake-up time
-INDEXES: Final = (INDEX_LISTING, INDEX_WORKFLOW, INDEX_ROOT, INDEX_ALARM)
+# What the names say is of executions (`execution_places`); definitions and triggers say themselves how they use them.
+INDEX_LISTING: Final = "listing"  # by project and state
+INDEX_WORKFLOW: Final = "workflow"  # by project and workflow name
+INDEX_ROOT: Final = "root"  # by root execution; the roots of a project
+INDEX_ALARM: Final = "alarm"  # unfinished ones by shard and wake-up time
+INDEX_EVERYONE: Final = "everyone"  # of all projects, by shard
+INDEXES: Final = (INDEX_LISTING, INDEX_WORKFLOW, INDEX_ROOT, INDEX_ALARM, INDEX_EVERYONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,27 @@ class Payloads(Protocol):
 
     def delete(self, digests: Iterable[str]) -> None:
         """Forget these; forgetting what is not there is no error."""
+
+    def delete_all(self, owner: str) -> None:
+        """Forget everything whose digest begins with ``owner/``."""
+
+    def share(self, token: str, data: bytes, lifetime_sec: int) -> str:
+        """Keep JSON apart under a token nobody can guess; the address where it can be read for so many seconds.
+
+        Whoever knows the address may read. It is absolute, or begins with a slash and is meant from the service's own
+        root.
+        """
+
+    def shared(self, token: str) -> bytes:
+        """What is kept apart under a token. Raises NotFoundException, also when its time is over."""
+
+
+# The JSON at an address of an issuer of tokens.
+# Raises NotFoundException when there is none, IdentityUnavailableException for all that may pass.
+FetchJson = Callable[[str], Json]
+
+# The text of a secret by its name. Raises IdentityUnavailableException.
+ReadSecret = Callable[[str], str]
 
 
 class Clock(Protocol):

@@ -5,13 +5,13 @@ A foreign object is *not found*. ``Sight`` says whose objects a caller sees.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, TypeVar
 
 from chalicelib.engine.draft import Draft, Loaded
-from chalicelib.engine.identity import Kind, address_of, partition_of
+from chalicelib.engine.identity import Kind, address_of, child_execution_id, partition_of
 from chalicelib.engine.moment import Moment
 from chalicelib.engine.needs import MissingData
 from chalicelib.engine.records import ActionExecution, TaskExecution, WorkflowExecution
@@ -19,14 +19,14 @@ from chalicelib.engine.scope import publish_scope
 from chalicelib.engine.world import Engine, evaluate, task_result
 from chalicelib.errors import MistralError, NotFoundException
 from chalicelib.expressions.options import DEFAULT, Options
-from chalicelib.limits import EXECUTIONS_LOOKED_INTO_MAX, TASKS_GATHERED_MAX
+from chalicelib.limits import EXECUTIONS_LOOKED_INTO_MAX, EXECUTIONS_SCANNED_MAX, TASKS_GATHERED_MAX
 from chalicelib.services.definitions import Definitions
-from chalicelib.services.execution_store import ExecutionStore, listing_value, sort_of, workflow_value
-from chalicelib.services.ports import INDEX_LISTING, INDEX_ROOT, INDEX_WORKFLOW, IndexEntry
+from chalicelib.services.execution_listing import ExecutionListing, ExecutionSelection
+from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.vocabulary import Json, JsonObject, State
 
-EXECUTION_STATES: Final = (State.IDLE, State.RUNNING, State.PAUSED, State.SUCCESS, State.ERROR, State.CANCELLED)
-_PAGE_ENTRIES_MAX: Final = 100
+_EARLIER_LOOKED_AT_MAX: Final = 100
+_CHILDREN_READ: Final = 50
 # What an execution's variables hold beside those that tasks published.
 _INTERNAL_VARIABLES: Final = frozenset({"__execution", "openstack"})
 _T = TypeVar("_T")
@@ -44,29 +44,12 @@ class Sight:
         return self.is_admin or project_id == self.project_id
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionSelection:
-    """Which executions a list reads: all of a project in some states, of one workflow, or under one root.
-
-    ``since`` and ``until`` bound the moment of creation, in whole seconds, both inclusive. ``after`` is the last one of
-    the page before.
-    """
-
-    project_id: str
-    states: tuple[State, ...] = EXECUTION_STATES
-    workflow_name: str | None = None
-    root_execution_id: str | None = None
-    descending: bool = False
-    since: int | None = None
-    until: int | None = None
-    after: WorkflowExecution | None = None
-
-
 class Reader:
     """Reads executions, tasks and action executions for a caller."""
 
     def __init__(self, store: ExecutionStore, definitions: Definitions, expressions: Options = DEFAULT) -> None:
         self.store = store
+        self.listing = ExecutionListing(store)
         self._definitions = definitions
         self._expressions = expressions
 
@@ -105,40 +88,21 @@ class Reader:
     # -- lists of executions
 
     def executions(self, selection: ExecutionSelection) -> Iterator[WorkflowExecution]:
-        """Executions in order of creation, read page by page as they are asked for; the caller knows when to stop."""
-        seen: set[str] = set()
-        for page in _pages(self._entries(selection), _PAGE_ENTRIES_MAX):
-            fresh = [entry.partition for entry in page if entry.partition not in seen]
-            seen.update(fresh)
-            headers = self.store.headers(fresh)
-            for execution_id in fresh:
-                header = headers.get(execution_id)
-                if header is not None and header.project_id == selection.project_id:
-                    yield header
+        """Executions in order, read as far as they are asked for; EXECUTIONS_SCANNED_MAX are looked at, at most."""
+        looks = islice(self.listing.look(selection), EXECUTIONS_SCANNED_MAX)
+        return (looked.header for looked in looks if looked.header is not None)
 
-    def _entries(self, selection: ExecutionSelection) -> Iterator[IndexEntry]:
-        if selection.root_execution_id is not None:
-            sources = [(INDEX_ROOT, selection.root_execution_id)]
-        elif selection.workflow_name is not None:
-            sources = [(INDEX_WORKFLOW, workflow_value(selection.project_id, selection.workflow_name))]
-        else:
-            sources = [(INDEX_LISTING, listing_value(selection.project_id, state)) for state in selection.states]
-        streams = [self._stream(index, value, selection) for index, value in sources]
-        return heapq.merge(*streams, key=lambda entry: entry.sort, reverse=selection.descending)
-
-    def _stream(self, index: str, value: str, selection: ExecutionSelection) -> Iterator[IndexEntry]:
-        after, until = _bounds(selection)
-        # A small first page: of most states there are few executions, or none is wanted.
-        limit = 20
-        while True:
-            entries = self.store.list_index(
-                index, value, after=after, until=until, descending=selection.descending, limit=limit
-            )
-            yield from entries
-            if len(entries) < limit:
-                return
-            after = entries[-1].sort
-            limit = _PAGE_ENTRIES_MAX
+    def children_in_order(
+        self, header: WorkflowExecution, task: TaskExecution, *, after: int | None = None, descending: bool = False
+    ) -> Iterator[WorkflowExecution]:
+        """The sub-workflow executions of a task by their numbers, which is as they were started, read page by page."""
+        numbers = range(task.next_number)
+        if after is not None:
+            numbers = numbers[:after] if descending else numbers[after + 1 :]
+        ids = (child_execution_id(header.id, task.ordinal, at) for at in (reversed(numbers) if descending else numbers))
+        while batch := list(islice(ids, _CHILDREN_READ)):
+            found = self.store.headers(batch)
+            yield from (found[execution_id] for execution_id in batch if execution_id in found)
 
     def children(self, header: WorkflowExecution, tasks: Iterable[TaskExecution]) -> list[WorkflowExecution]:
         """The sub-workflow executions that these tasks of an execution have started, in order."""
@@ -149,25 +113,28 @@ class Reader:
 
     def earlier_runs(self, header: WorkflowExecution, *, count: int) -> list[WorkflowExecution]:
         """The newest successful executions of the same workflow, found among the newest of that name."""
-        selection = ExecutionSelection(header.project_id, workflow_name=header.workflow_name, descending=True)
+        selection = ExecutionSelection(header.project_id, workflow_names=(header.workflow_name,), descending=True)
         found: list[WorkflowExecution] = []
         for looked_at, other in enumerate(self.executions(selection)):
             if other.state is State.SUCCESS and other.workflow_id == header.workflow_id:
                 found.append(other)
-            if len(found) >= count or looked_at >= _PAGE_ENTRIES_MAX:
+            if len(found) >= count or looked_at >= _EARLIER_LOOKED_AT_MAX:
                 break
         return found
 
     # -- lists of tasks and actions
 
     def recent_tasks(
-        self, project_id: str, workflow_name: str | None = None
+        self, project_id: str | None, workflow_name: str | None = None
     ) -> Iterator[tuple[WorkflowExecution, TaskExecution]]:
         """The tasks of the newest EXECUTIONS_LOOKED_INTO_MAX executions, TASKS_GATHERED_MAX at most."""
-        selection = ExecutionSelection(project_id, workflow_name=workflow_name, descending=True)
+        names = None if workflow_name is None else (workflow_name,)
+        selection = ExecutionSelection(
+            project_id, workflow_names=names, descending=True, page=EXECUTIONS_LOOKED_INTO_MAX
+        )
         gathered = 0
         for looked_into, header in enumerate(self.executions(selection), start=1):
-            for task in self.store.tasks(header):
+            for task in self.store.tasks_in_order(header):
                 yield header, task
                 gathered += 1
                 if gathered >= TASKS_GATHERED_MAX:
@@ -178,6 +145,20 @@ class Reader:
     def actions(self, header: WorkflowExecution, task: TaskExecution) -> list[ActionExecution]:
         """The action executions of a task; its sub-workflows are none."""
         return [action for action in self.store.actions(header, task) if action.execution_id is None]
+
+    def actions_in_order(
+        self, header: WorkflowExecution, task: TaskExecution, *, after: int | None = None, descending: bool = False
+    ) -> Iterator[ActionExecution]:
+        """The same by their numbers, which is as they were started; of items, read as far as they are asked for."""
+        if task.has_items:
+            found = self.store.items_in_order(header, task, after=after, descending=descending)
+            return (action for action in found if action.execution_id is None)
+        actions = [
+            action
+            for action in self.actions(header, task)
+            if after is None or (action.number < after if descending else action.number > after)
+        ]
+        return iter(actions[::-1] if descending else actions)
 
     # -- values
 
@@ -235,29 +216,3 @@ class Reader:
                 others = self.store.load(header, loaded, missing.needs)
                 if others:
                     raise NotFoundException(f"Not known to a reader: {others[0]}") from None
-
-
-def _bounds(selection: ExecutionSelection) -> tuple[str | None, str | None]:
-    """Where an index is read from (exclusive) and up to, in the direction of the selection."""
-    low = None if selection.since is None else f"{selection.since:017.3f}"
-    # Sort values go on with a separator, which orders behind the digits of the next second's text.
-    high = None if selection.until is None else f"{selection.until + 1:017.3f}"
-    after, until = (high, low) if selection.descending else (low, high)
-    if selection.after is not None:
-        marker = sort_of(selection.after.created_at, selection.after.id)
-        if after is None or (marker < after if selection.descending else marker > after):
-            after = marker
-    return after, until
-
-
-def _pages(entries: Iterator[_T], size: int) -> Iterator[Sequence[_T]]:
-    """Pages that grow: whoever wants few is not made to wait for many."""
-    page: list[_T] = []
-    wanted = 20
-    for entry in entries:
-        page.append(entry)
-        if len(page) >= wanted:
-            yield page
-            page, wanted = [], size
-    if page:
-        yield page

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from chalicelib.engine.records import ActionExecution, TaskExecution, WorkflowExecution
 from chalicelib.errors import SizeLimitExceededException
 from chalicelib.limits import EXECUTIONS_IN_TREE_MAX, SUBWORKFLOW_DEPTH_MAX, TASKS_GATHERED_MAX
+from chalicelib.services.execution_places import root_value
+from chalicelib.services.ports import INDEX_ROOT
 from chalicelib.services.reading import Reader
 from chalicelib.vocabulary import State
 
 COUNTED: Final = (State.RUNNING, State.SUCCESS, State.ERROR, State.IDLE, State.PAUSED)
 _EARLIER_RUNS_MAX: Final = 20
+_LEFT_BEHIND_PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +92,28 @@ class Trees:
             if task.type == "WORKFLOW" and not (errors_only and task.state is not State.ERROR)
         ]
 
-    def delete(self, header: WorkflowExecution) -> None:
-        """Delete an execution and everything below it, the deepest first: what is interrupted can be repeated."""
-        for child in self._reader.children(header, self._parents(header, errors_only=False)):
-            self.delete(child)
-        self._reader.store.delete(header)
+    def delete(self, header: WorkflowExecution, has_time: Callable[[], bool] = lambda: True) -> bool:
+        """Delete an execution and everything below it, the deepest first: what is interrupted can be repeated.
+
+        Whether all of it is gone; if not, the time was over.
+        """
+        children = self._reader.children(header, self._parents(header, errors_only=False))
+        if not all(self.delete(child, has_time) for child in children):
+            return False
+        if header.parent is None and not self._delete_left_behind(header, has_time):
+            return False
+        return has_time() and self._reader.store.delete(header, has_time)
+
+    def _delete_left_behind(self, root: WorkflowExecution, has_time: Callable[[], bool]) -> bool:
+        """Delete what is below a root by its own word, though no task of the root leads to it."""
+        store = self._reader.store
+        after = None
+        while page := store.list_index(INDEX_ROOT, root_value(root.public), after=after, limit=_LEFT_BEHIND_PAGE):
+            for header in store.headers(entry.partition for entry in page).values():
+                if not has_time() or not store.delete(header, has_time):
+                    return False
+            after = page[-1].sort
+        return True
 
     # -- reports
 

@@ -20,12 +20,13 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
 from chalicelib.errors import UnknownFormatError
 from chalicelib.limits import DEFINITION_BULK_BYTES_MAX
+from chalicelib.services.cron_options import CronCourse, CronOptions, course_of, options_of
 from chalicelib.services.definition_records import PRIVATE, PUBLIC, digest_of, escaped, first_revision
 from chalicelib.services.ports import (
     INDEX_ALARM,
@@ -44,6 +45,7 @@ RECORD_KEY: Final = "record"
 LATEST_KEY: Final = "!latest"
 DUE_SHARDS: Final = 8
 _VALUES: Final = ("workflow_input", "workflow_params")
+_PARTS: Final[dict[str, type[CronOptions] | type[CronCourse]]] = {"options": CronOptions, "course": CronCourse}
 
 
 class TriggerKind(StrEnum):
@@ -88,11 +90,38 @@ class CronTrigger(_Common):
     remaining_executions: int | None = None
     first_execution_time: float | None = None
     next_execution_time: float
+    options: CronOptions = field(default_factory=CronOptions)
+    course: CronCourse = field(default_factory=CronCourse)
 
     @property
     def kind(self) -> TriggerKind:
         """Of two kinds, this one."""
         return TriggerKind.CRON
+
+    @property
+    def has_pattern(self) -> bool:
+        """Whether it has more times than its first one; Mistral gives a pattern to the others, too."""
+        return not (self.pattern == NO_PATTERN and self.count == 1 and self.first_execution_time is not None)
+
+    @property
+    def due_at(self) -> float:
+        """The time that its pattern names next; it fires at ``next_execution_time``, which jitter may put later."""
+        return self.next_execution_time if self.course.due_at is None else self.course.due_at
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it will fire at its next time."""
+        return not self.course.is_over and self.course.paused_at is None
+
+    @property
+    def wake_at(self) -> float | None:
+        """When it has to be looked after next; ``None``: never, unless somebody changes it."""
+        moments = [self.next_execution_time] if self.is_waiting else []
+        if self.course.queued and self.course.paused_at is None:
+            moments.append(self.course.queued[0])
+        if self.options.end_within_sec is not None:
+            moments += [due_at + self.options.end_within_sec for due_at, _ in self.course.watched]
+        return min(moments, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +205,9 @@ def _places(trigger: Trigger) -> dict[str, IndexKey]:
     lists = [own_list(trigger.kind, trigger.project_id), everyones_list(trigger.kind)]
     lists += [public_list(trigger.kind)] if trigger.is_public else []
     places = {index: IndexKey(value, created) for index, value in lists}
-    if isinstance(trigger, CronTrigger):
+    if isinstance(trigger, CronTrigger) and trigger.wake_at is not None:
         index, value = due_list(int(trigger.id[:2], 16) % DUE_SHARDS)
-        places[index] = IndexKey(value, sort_value(trigger.next_execution_time, trigger.id))
+        places[index] = IndexKey(value, sort_value(trigger.wake_at, trigger.id))
     return places
 
 
@@ -218,6 +247,8 @@ def _sameness(trigger: CronTrigger) -> str:
         trigger.count,
         trigger.first_execution_time,
     ]
+    if trigger.options != CronOptions():
+        common.append(asdict(trigger.options))
     return digest_of(json.dumps(common, sort_keys=True).encode())
 
 
@@ -226,7 +257,12 @@ def _sameness(trigger: CronTrigger) -> str:
 
 def encode(trigger: Trigger, payloads: Payloads) -> Item:
     """The item of a trigger; input and params that are too large for it go to the payloads first."""
-    facts = {one.name: getattr(trigger, one.name) for one in fields(trigger) if one.name not in (*_VALUES, "revision")}
+    apart = (*_VALUES, *_PARTS, "revision")
+    facts = {one.name: getattr(trigger, one.name) for one in fields(trigger) if one.name not in apart}
+    for name, part in _PARTS.items():
+        # Left out when there is nothing in it: plain triggers stay as small as they are.
+        if getattr(trigger, name, part()) != part():
+            facts[name] = asdict(getattr(trigger, name))
     data: JsonObject = {"v": FORMAT_VERSION, "kind": trigger.kind, **facts}
     values = {name: getattr(trigger, name) for name in _VALUES}
     body = _packed({**data, **values})
@@ -249,6 +285,10 @@ def decode(item: Item, payloads: Payloads) -> Trigger:
         )
     digest = data.pop("values_digest", None)
     values = {} if digest is None else _unpacked(payloads.get(digest))
+    if "options" in data:
+        data["options"] = options_of(data["options"])
+    if "course" in data:
+        data["course"] = course_of(data["course"])
     return _CLASSES[TriggerKind(kind)](**data, **values, revision=item.revision)
 
 

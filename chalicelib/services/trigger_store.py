@@ -32,6 +32,7 @@ from chalicelib.services.trigger_records import (
 )
 
 _ENTRIES_READ: Final = 100
+_RECORDS_READ: Final = 50
 # Behind every id, which is made of digits, letters up to "f" and dashes.
 _LAST: Final = "~"
 
@@ -77,23 +78,25 @@ class TriggerStore:
         found = self.get_many(entry.sort.rpartition("\0")[2] for entry in entries if entry.key == name)
         return min(found.values(), key=lambda trigger: (trigger.created_at, trigger.id), default=None)
 
-    def browse(self, kind: TriggerKind, project_id: str | None, *, after: Trigger | None = None) -> Iterator[Trigger]:
-        """What a project sees of a kind, oldest first: its own and what is public; ``None`` sees everything.
+    def browse(
+        self, kind: TriggerKind, project_id: str | None, *, after: Trigger | None = None, descending: bool = False
+    ) -> Iterator[Trigger]:
+        """What a project sees of a kind, by creation: its own and what is public; ``None`` sees everything.
 
         Reads as far as it is asked to; the indexes follow the table a little later.
         """
         lists = [everyones_list(kind)] if project_id is None else [own_list(kind, project_id), public_list(kind)]
         start = None if after is None else sort_value(after.created_at, after.id)
-        streams = [self._entries(index, value, start) for index, value in lists]
-        merged = heapq.merge(*streams, key=lambda entry: entry.sort)
+        streams = [self._entries(index, value, start, descending) for index, value in lists]
+        merged = heapq.merge(*streams, key=lambda entry: entry.sort, reverse=descending)
         # What is both the project's own and public comes twice, one behind the other.
         identifiers = (_id_in(next(same)) for _, same in groupby(merged, key=lambda entry: entry.sort))
-        while batch := list(islice(identifiers, _ENTRIES_READ)):
+        while batch := list(islice(identifiers, _RECORDS_READ)):
             yield from self.get_many(batch).values()
 
-    def _entries(self, index: str, value: str, start: str | None) -> Iterator[IndexEntry]:
+    def _entries(self, index: str, value: str, start: str | None, descending: bool) -> Iterator[IndexEntry]:
         while True:
-            page = self._table.list_index(index, value, after=start, limit=_ENTRIES_READ)
+            page = self._table.list_index(index, value, after=start, descending=descending, limit=_ENTRIES_READ)
             yield from page
             if len(page) < _ENTRIES_READ:
                 return

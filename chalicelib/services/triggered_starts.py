@@ -15,7 +15,19 @@ from chalicelib.vocabulary import JsonObject
 _LOG: Final = logging.getLogger("mistral.triggers")
 
 
-def start(engine: EngineService, trigger: Trigger, cause: str, event_params: JsonObject | None = None) -> str | None:
+def execution_id_for(trigger: Trigger, cause: str) -> str:
+    """The id of the execution that a trigger starts for a cause."""
+    return derived_execution_id(trigger.kind, trigger.id, cause)
+
+
+def start(
+    engine: EngineService,
+    trigger: Trigger,
+    cause: str,
+    event_params: JsonObject | None = None,
+    *,
+    cron_params: JsonObject | None = None,
+) -> str | None:
     """Start the workflow of a trigger for a cause; what refuses it, if something does.
 
     The cause decides the id of the execution, so that repeating this finds what was started. Raises what is no fault
@@ -24,13 +36,15 @@ def start(engine: EngineService, trigger: Trigger, cause: str, event_params: Jso
     params = dict(trigger.workflow_params)
     if event_params is not None:
         params["event_params"] = event_params
+    if cron_params is not None:
+        params["cron_params"] = cron_params
     request = StartRequest(
         project_id=trigger.project_id,
         workflow_identifier=trigger.workflow_id,
         input=trigger.workflow_input,
         params=params,
         description=_description(trigger),
-        execution_id=derived_execution_id(trigger.kind, trigger.id, cause),
+        execution_id=execution_id_for(trigger, cause),
     )
     facts = {"trigger": trigger.id, "trigger_name": trigger.name, "execution": request.execution_id}
     try:

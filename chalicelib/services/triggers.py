@@ -13,17 +13,18 @@ from chalicelib.engine.invocations import check_input
 from chalicelib.errors import (
     ConflictException,
     DuplicateEntryException,
-    InputException,
     InvalidModelException,
     NotAllowedException,
     NotFoundException,
     SizeLimitExceededException,
 )
+from chalicelib.services import event_inputs
+from chalicelib.services.cron_plans import CronTimes, planned
+from chalicelib.services.cron_rules import placed
 from chalicelib.services.definition_records import PRIVATE, Definition, Kind, facts_of, first_revision
 from chalicelib.services.definition_rules import Access, check_scope, unchanged
 from chalicelib.services.definitions import Definitions
 from chalicelib.services.ports import Clock, Entropy
-from chalicelib.services.schedules import NO_PATTERN, check_pattern, first_time
 from chalicelib.services.trigger_records import CronTrigger, EventTrigger, Trigger, TriggerKind
 from chalicelib.services.trigger_store import TriggerStore
 from chalicelib.vocabulary import JsonObject
@@ -32,16 +33,13 @@ _ATTEMPTS_MAX: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CronRequest:
-    """A cron-trigger as it is asked for; ``first_execution_time`` is text, ``workflow`` an id or a name."""
+class CronRequest(CronTimes):
+    """A cron-trigger as it is asked for; ``workflow`` is an id or a name."""
 
     name: str
     workflow: str | None
     workflow_input: JsonObject
     workflow_params: JsonObject
-    pattern: str | None = None
-    first_execution_time: str | None = None
-    remaining_executions: int | None = None
     scope: str = PRIVATE
 
 
@@ -109,9 +107,12 @@ class Triggers:
             return None
         return found if found is not None and found.kind is kind and _sees(access, found) else None
 
-    def browse(self, kind: TriggerKind, access: Access, *, after: Trigger | None = None) -> Iterator[Trigger]:
-        """What the caller may see of a kind, oldest first; read as far as it is asked for."""
-        found = self._store.browse(kind, None if access.is_admin else access.project_id, after=after)
+    def browse(
+        self, kind: TriggerKind, access: Access, *, after: Trigger | None = None, descending: bool = False
+    ) -> Iterator[Trigger]:
+        """What the caller may see of a kind, by creation; read as far as it is asked for."""
+        project_id = None if access.is_admin else access.project_id
+        found = self._store.browse(kind, project_id, after=after, descending=descending)
         return (trigger for trigger in found if _sees(access, trigger))
 
     def delete(self, kind: TriggerKind, access: Access, identifier: str) -> None:
@@ -126,6 +127,10 @@ class Triggers:
                 continue
         raise _too_busy(kind, identifier)
 
+    def check_change(self, access: Access, trigger: Trigger) -> None:
+        """Refuse a caller who may see a trigger but not change it. Raises NotAllowedException."""
+        _check_change(trigger, access)
+
     # -- cron-triggers
 
     def create_cron(self, access: Access, request: CronRequest) -> CronTrigger:
@@ -138,8 +143,7 @@ class Triggers:
         check_trigger_name(request.name)
         _check_sizes(request.workflow_input, request.workflow_params)
         now = self._clock.now()
-        first = None if request.first_execution_time is None else first_time(request.first_execution_time, now)
-        due, count = _first_due(request, first, now)
+        plan = planned(request, now)
         if request.workflow is None:
             raise NotFoundException(
                 "Workflow not found [workflow_identifier=None, namespace=]; give workflow_name or workflow_id."
@@ -148,7 +152,7 @@ class Triggers:
             workflow = self._definitions.get(Kind.WORKFLOW, Access(access.project_id), request.workflow)
             self._check_input(workflow, request.workflow_input)
             identifier = self._fresh_id()
-            trigger = CronTrigger(
+            unplaced = CronTrigger(
                 id=identifier,
                 name=request.name,
                 project_id=access.project_id,
@@ -157,14 +161,16 @@ class Triggers:
                 workflow_id=workflow.id,
                 workflow_input=request.workflow_input,
                 workflow_params=request.workflow_params,
-                pattern=request.pattern or NO_PATTERN,
-                count=count,
-                remaining_executions=count,
-                first_execution_time=first,
-                next_execution_time=due,
+                pattern=plan.pattern,
+                count=plan.count,
+                remaining_executions=plan.count,
+                first_execution_time=plan.first,
+                next_execution_time=plan.due_at,
                 created_at=round(now, 3),
                 revision=first_revision(identifier),
+                options=plan.options,
             )
+            trigger = placed(unplaced, plan.due_at)
             if self._is_created(trigger, workflow):
                 self._announce(trigger)
                 return trigger
@@ -183,9 +189,11 @@ class Triggers:
         for selector in ("exchange", "topic", "event"):
             _check_selector(selector, getattr(request, selector))
         _check_sizes(request.workflow_input, request.workflow_params)
+        known_input = event_inputs.input_to_check(request.workflow_input, request.workflow_params)
         for _ in range(_ATTEMPTS_MAX):
             workflow = self._definitions.get(Kind.WORKFLOW, Access(access.project_id), request.workflow_id)
-            self._check_input(workflow, request.workflow_input)
+            if known_input is not None:
+                self._check_input(workflow, known_input)
             identifier = self._fresh_id()
             trigger = EventTrigger(
                 id=identifier,
@@ -215,6 +223,7 @@ class Triggers:
             check_scope(changes.scope, access)
         check_trigger_name(changes.name or "")
         _check_sizes(changes.workflow_input or {}, changes.workflow_params or {})
+        event_inputs.input_to_check({}, changes.workflow_params or {})
         given = {name: value for name in EventChanges.__slots__ if (value := getattr(changes, name)) is not None}
         for _ in range(_ATTEMPTS_MAX):
             old = self.get(TriggerKind.EVENT, access, identifier)
@@ -280,25 +289,6 @@ def _check_sizes(workflow_input: JsonObject, workflow_params: JsonObject) -> Non
                 f"Field size limit exceeded [field={name}, size={size // 1024}KB, "
                 f"limit={limits.FIELD_BYTES_MAX // 1024}KB]"
             )
-
-
-def _first_due(request: CronRequest, first: float | None, now: float) -> tuple[float, int | None]:
-    """When a cron-trigger is due first, and how often it is to be run. Raises InputException, InvalidModelException."""
-    count = request.remaining_executions
-    if count is not None and count < 1:
-        raise InputException(
-            f"Invalid input for field/attribute remaining_executions. Value: '{count}'. "
-            "Value should be greater or equal to 1"
-        )
-    if not request.pattern and first is None:
-        raise InvalidModelException("Pattern or first_execution_time must be specified.")
-    if not request.pattern:
-        if count is not None and count > 1:
-            raise InvalidModelException("Pattern must be provided if count is superior to 1.")
-        assert first is not None
-        return first, 1
-    due = check_pattern(request.pattern, now)
-    return (due if first is None else first), count
 
 
 def _sees(access: Access, trigger: Trigger) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from chalicelib.actions.registry import Registry
+from chalicelib.actions.registry import Polling, Registry
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import RunAction
 from chalicelib.engine.events import ActionCompleted, Continued, Event, StartRequested
@@ -59,6 +59,7 @@ class Turns:
         self._settings = settings
         self._pause = pause
         self._observe = observe
+        self._registry = registry
         self._decisions = Decisions(store, definitions, registry, clock, settings)
         self._sessions = Sessions()
         self._desks = Desks()
@@ -285,11 +286,16 @@ class Turns:
             if action is None or not action.is_sync or action.state is not State.RUNNING:
                 continue
             claim = submission.carrier.claim_for(effect)
-            if claim is None:
+            if claim is None or self._is_polled(action):
                 continue
             draft.put_action(task, replace(action, claim=claim))
             return effect
         return None
+
+    def _is_polled(self, action: ActionExecution) -> bool:
+        """Whether an action may be asked again and again, so that its claim should not stand in the header."""
+        found = self._registry.find(action.base.name if action.base else action.name)
+        return found is not None and found.polling is not Polling.NEVER
 
     def _save(self, session: Session, draft: Draft) -> None:
         now = round(self._clock.now(), 3)

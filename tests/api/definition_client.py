@@ -12,6 +12,7 @@ from chalicelib.api.definitions import routes
 from chalicelib.api.http import ApiSettings, MistralApi, blueprint
 from chalicelib.local.gateway import Router, proxy_event
 from chalicelib.services.definitions import Definitions
+from chalicelib.services.large_answers import LargeAnswers
 
 # Reading service models takes time: one registry serves all tests.
 REGISTRY = Registry()
@@ -80,7 +81,14 @@ def _stage(options):
     table = MemoryTable()
     definitions = Definitions(table, MemoryPayloads(), clock, SeededEntropy(1), **options)
     settings = ApiSettings(auth="authorizer")
-    services = SimpleNamespace(definitions=definitions, registry=REGISTRY, api_settings=settings)
+    large = LargeAnswers(MemoryPayloads(), SeededEntropy(2))
+    services = SimpleNamespace(
+        definitions=definitions,
+        registry=REGISTRY,
+        api_settings=settings,
+        large_answers=large,
+        authentication=SimpleNamespace(wait_sec=lambda _project_id: 0.0),
+    )
     app = MistralApi("mistral", lambda: settings)
     app.register_blueprint(blueprint("definitions", routes(lambda: services), lambda: services))
     return SimpleNamespace(definitions=definitions, clock=clock, app=app, router=Router(app.routes), table=table)

@@ -7,7 +7,6 @@ from urllib.parse import quote, urlsplit
 
 import app as doors
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryQueue, MemoryTable, SeededEntropy
-from chalicelib.api import action_executions, definitions, discovery, executions, members, tasks, triggers
 from chalicelib.api.http import ApiSettings, MistralApi, blueprint
 from chalicelib.local.gateway import Router, proxy_event
 from chalicelib.services.messages import TASKS, TASKS_LONG
@@ -15,6 +14,7 @@ from chalicelib.wiring import Ports, Settings, assemble
 
 MESSAGES_MAX = 1000
 EXECUTOR_SEC = 120.0
+WEBHOOK_SECRET = "a secret of the tests that is long enough"
 
 
 @dataclass
@@ -38,13 +38,12 @@ class Service:
         self.queue = MemoryQueue(self.clock)
         self.table = MemoryTable()
         ports = Ports(self.table, MemoryTable(), self.queue, MemoryPayloads(), self.clock, SeededEntropy(1))
-        self.container = assemble(Settings(storage="memory", egress_local=True), ports)
+        self.container = assemble(Settings(storage="memory", egress_local=True, webhook_secret=WEBHOOK_SECRET), ports)
         self.settings = ApiSettings(**settings)
         made = doors.services_of(self.container, self.settings)
-        modules = (definitions, members, triggers, executions, tasks, action_executions)
-        routes = [*discovery.routes(), *(route for module in modules for route in module.routes(lambda: made))]
+        self.routes = doors.all_routes(lambda: made)
         self.app = MistralApi("mistral", lambda: self.settings)
-        self.app.register_blueprint(blueprint("api", routes, lambda: made))
+        self.app.register_blueprint(blueprint("api", self.routes, lambda: made))
         self.router = Router(self.app.routes)
 
     def settle(self):
@@ -60,6 +59,14 @@ class Service:
                 if not self.container.executor.handle_batch([record], EXECUTOR_SEC):
                     self.queue.delete(received)
         raise AssertionError("the work does not come to an end")
+
+    def stored(self):
+        """Everything in the tables, to compare; but no snapshots, since only definitions lead to those."""
+        return [
+            {address: {key: (item.body, item.revision) for key, item in found.items.items()}
+             for address, found in table._partitions.items() if not address.startswith("snapshot#")}
+            for table in (self.table, self.container.ports.definitions) if isinstance(table, MemoryTable)
+        ]  # fmt: skip
 
     def pass_time(self, seconds=1):
         self.clock.set(self.clock.now() + seconds)

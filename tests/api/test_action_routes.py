@@ -98,22 +98,24 @@ def test_the_list_begins_with_ad_hoc_and_built_in_actions_by_name(client):
     found = names(reply)
     own = [name for name in found if not name.startswith("aws.")]
     assert own == sorted(own)
-    assert {"mine", "plain", "std.echo", "std.http"} <= set(own)
+    assert {"mine", "plain", "std.echo", "std.http", "nova.servers_create"} <= set(own)
     assert found == own + sorted(set(found) - set(own))
-    assert len(found) == 1000
+    assert len(found) == max(1000, len(own))
     assert "next" in reply.json
 
 
 def test_pages_lead_from_the_first_action_into_the_generated_ones(client):
     client.post("/v2/actions", ACTIONS)
-    path, seen = "/v2/actions?limit=4", []
+    path, seen = "/v2/actions?limit=4&marker=swift.head_object", []
     for _ in range(5):
         reply = client.get(path)
         seen += names(reply)
         target = urlsplit(reply.json["next"])
         path = f"{target.path}?{target.query}"
     assert len(seen) == len(set(seen)) == 20
-    assert seen == names(client.get("/v2/actions?limit=20"))
+    assert "swift.put_object" in seen
+    assert seen[-1].startswith("aws.")
+    assert seen == names(client.get("/v2/actions?limit=20&marker=swift.head_object"))
 
 
 def test_pages_lead_to_an_end(client):
@@ -134,14 +136,15 @@ def test_the_list_also_goes_backwards(client):
     assert backwards == forwards[::-1]
     behind = client.get(f"/v2/actions?name=has:aws.sqs.&sort_keys=name&sort_dirs=desc&marker={backwards[2]}")
     assert names(behind) == backwards[3:]
-    assert names(client.get("/v2/actions?limit=1&sort_keys=name&sort_dirs=desc")) == ["std.test_dict"]
+    assert names(client.get("/v2/actions?limit=1&sort_keys=name&sort_dirs=desc")) == ["swift.put_object"]
 
 
 def test_a_marker_is_a_name_or_an_id_and_is_left_out(client):
     [first, second] = client.post("/v2/actions", ACTIONS).json["actions"]
+    chosen = "/v2/actions?limit=1&name=in:mine,plain,std.async_noop"
     for marker in (first["id"], "mine"):
-        assert names(client.get(f"/v2/actions?limit=1&marker={marker}")) == ["plain"]
-    behind = names(client.get(f"/v2/actions?limit=1&marker={second['id']}"))
+        assert names(client.get(f"{chosen}&marker={marker}")) == ["plain"]
+    behind = names(client.get(f"{chosen}&marker={second['id']}"))
     assert behind == ["std.async_noop"]
     assert client.get("/v2/actions?marker=nothing").status == 404
     assert client.get("/v2/actions?marker=aws.s3.nothing").status == 404

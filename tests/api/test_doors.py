@@ -67,6 +67,7 @@ def test_the_doors_have_the_names_that_the_deployment_gives_limits_to():
         "executor_long",
         "clock",
         "events",
+        "notifier",
     }
 
 

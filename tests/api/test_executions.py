@@ -5,7 +5,7 @@ import json
 import pytest
 
 from chalicelib.api.execution_changes import CHANGES
-from chalicelib.services.reading import EXECUTION_STATES
+from chalicelib.services.execution_listing import EXECUTION_STATES
 from tests.api.service_client import Client
 
 ECHO = """

@@ -147,25 +147,14 @@ def test_a_request_that_is_too_large_is_refused(client, monkeypatch):
 
     reply = client.post("/v2/executions", {"workflow_name": "w" * 200})
 
-    assert reply.status == 400
+    assert reply.status == 413
     assert "larger than 100 bytes" in reply.fault
-
-
-def test_an_answer_that_is_too_large_is_refused_with_advice(client, monkeypatch):
-    client.upload("w: {tasks: {t: {action: std.noop}}}\n")
-    execution = client.start("w", description="d" * 255)
-    monkeypatch.setattr(limits, "RESPONSE_BYTES_MAX", 200)
-
-    reply = client.get(f"/v2/executions/{execution['id']}")
-
-    assert reply.status == 400
-    assert "fields" in reply.fault
 
 
 def test_a_page_that_would_be_too_large_ends_early_with_a_link(client, monkeypatch):
     client.upload("w: {tasks: {t: {action: std.noop}}}\n")
     ids = [client.start("w", description="d" * 255)["id"] for _ in range(3)]
-    monkeypatch.setattr(limits, "RESPONSE_BYTES_MAX", 2400)
+    monkeypatch.setattr(limits, "RESPONSE_BYTES_MAX", 3000)
 
     page = client.get("/v2/executions").json
     shown = [execution["id"] for execution in page["executions"]]

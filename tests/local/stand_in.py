@@ -8,7 +8,7 @@ from chalice.app import Chalice, Response
 
 from chalicelib.adapters.aws import Aws
 from chalicelib.adapters.clock import SystemClock
-from chalicelib.adapters.memory import MemoryQueue
+from chalicelib.adapters.memory import MemoryPayloads, MemoryQueue
 from chalicelib.services.ports import Message
 
 
@@ -18,6 +18,7 @@ class StandIn:
     def __init__(self, aws: Aws | None) -> None:
         self.executions: dict[str, dict[str, Any]] = {}
         self.rings = 0
+        self.seen_events: list[Any] = []
         self.queue = MemoryQueue(SystemClock())
         self._aws = aws
 
@@ -31,14 +32,19 @@ class StandIn:
 
     def modules(self) -> dict[str, ModuleType]:
         doors, wiring = ModuleType("app"), ModuleType("chalicelib.wiring")
-        doors.__dict__.update(app=self._app(), executor=self.executor, clock=self.clock)
-        wiring.__dict__.update(container=lambda: SimpleNamespace(queue=self.queue))
+        doors.__dict__.update(app=self._app(), executor=self.executor, clock=self.clock, events=self.events)
+        ports = SimpleNamespace(payloads=MemoryPayloads())
+        wiring.__dict__.update(container=lambda: SimpleNamespace(queue=self.queue, ports=ports))
         return {"app": doors, "chalicelib.wiring": wiring}
 
     def executor(self, event: Any, _context: Any) -> Any:
         for record in event["Records"]:
             self.executions[json.loads(record["body"])["id"]].update(self._ended(json.loads(record["body"])["id"]))
         return {"batchItemFailures": []}
+
+    def events(self, event: Any, _context: Any) -> None:
+        """Remember it."""
+        self.seen_events.append(event)
 
     def clock(self, _event: Any, _context: Any) -> None:
         self.rings += 1

@@ -156,11 +156,11 @@ def test_each_round_of_competing_transactions_has_one_winner(table: Any) -> None
 
 def test_a_cancelled_transaction_changes_nothing_and_says_why(table: Any) -> None:
     put(table, "there", revision={"N": "1"}, entries={"L": [{"S": "old"}]})
-    put(table, "doomed", revision={"N": "7"}, listing_pk={"S": "shelf"}, listing_sk={"S": "1"})
+    put(table, "doomed", revision={"N": "7"}, lp={"S": "shelf"}, ls={"S": "1"})
     assert listed(table, "shelf") == ["doomed"]
     refused = {"TableName": TABLE, "Key": address("there"), "ConditionExpression": "revision = :no"}
     grow = {"TableName": TABLE, "Key": address("there"), "UpdateExpression": "SET entries = list_append(entries, :new)"}
-    new = {"TableName": TABLE, "Item": {**address("new"), "listing_pk": {"S": "shelf"}, "listing_sk": {"S": "2"}}}
+    new = {"TableName": TABLE, "Item": {**address("new"), "lp": {"S": "shelf"}, "ls": {"S": "2"}}}
     with pytest.raises(ClientError, match="multiple operations on one item"):
         table.transact_write_items(
             TransactItems=[
@@ -197,7 +197,7 @@ def listed(client: Any, shelf: str, **wishes: Any) -> list[str]:
     answer = client.query(
         TableName=TABLE,
         IndexName="listing",
-        KeyConditionExpression="listing_pk = :shelf",
+        KeyConditionExpression="lp = :shelf",
         ExpressionAttributeValues=values,
         **wishes,
     )
@@ -233,7 +233,7 @@ def test_a_query_pages_through_exactly_the_keys_that_it_asks_for(
 
 def test_an_index_follows_every_kind_of_write(table: Any) -> None:
     def shelve(key: str, shelf: str, sort: str) -> None:
-        put(table, key, listing_pk={"S": shelf}, listing_sk={"S": sort})
+        put(table, key, lp={"S": shelf}, ls={"S": sort})
 
     shelve("a", "one", "2")
     assert listed(table, "one") == ["a"]
@@ -246,7 +246,7 @@ def test_an_index_follows_every_kind_of_write(table: Any) -> None:
     table.update_item(
         TableName=TABLE,
         Key=address("a"),
-        UpdateExpression="SET listing_pk = :one REMOVE entries",
+        UpdateExpression="SET lp = :one REMOVE entries",
         ExpressionAttributeValues={":one": {"S": "one"}},
     )
     assert (listed(table, "one"), listed(table, "two")) == (["a", "b"], [])
@@ -338,10 +338,10 @@ def test_the_work_of_a_query_does_not_grow_with_the_table(table: Any) -> None:
             listed(table, "shelf")
         return size.call_count
 
-    put(table, "one", listing_pk={"S": "shelf"}, listing_sk={"S": "1"})
+    put(table, "one", lp={"S": "shelf"}, ls={"S": "1"})
     few = looked_at()
     for position in range(300):
-        put(table, "one", f"q-{position}", listing_pk={"S": f"other-{position}"}, listing_sk={"S": "1"})
+        put(table, "one", f"q-{position}", lp={"S": f"other-{position}"}, ls={"S": "1"})
     with patch("moto.dynamodb.models.table.Table.all_items", autospec=True) as all_items:
         all_items.side_effect = lambda view: [item for found in view.items.values() for item in found.values()]
         assert looked_at() == few

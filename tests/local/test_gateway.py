@@ -10,6 +10,7 @@ import pytest
 from chalice.app import Chalice, Response
 
 from chalicelib import limits
+from chalicelib.errors import NotFoundException
 from chalicelib.local.gateway import Gateway, Match, Router, share_between_threads
 
 THREADS = 8
@@ -177,6 +178,40 @@ def test_a_body_beyond_the_bound_is_a_413_in_json(browser: Browser, monkeypatch:
     status, _headers, _body = browser.ask("PUT", "/v2/things/a", b"x" * 11, CONTENT_LENGTH="")
     assert status == 413
     assert browser.ask("PUT", "/v2/things/a", b"x" * 10)[0] == 200
+
+
+def test_what_lambda_would_not_take_is_a_413(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LAMBDA_PAYLOAD_BYTES_MAX", 3000)
+    assert browser.ask("PUT", "/v2/things/a", b"x" * 1000)[0] == 200
+    status, _headers, body = browser.ask("PUT", "/v2/things/a", b'"' * 1500)  # each is two bytes of the event
+    assert (status, "3000 bytes" in json.loads(body)["faultstring"]) == (413, True)
+
+
+def test_what_lambda_would_not_give_out_is_a_502(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LAMBDA_PAYLOAD_BYTES_MAX", 3000)
+
+    def answering(body: str) -> int:
+        browser = Browser()
+        browser._gateway = Gateway(lambda _event, _context: {"statusCode": 200, "body": body}, {"/v2": {"GET": None}})
+        return browser.ask("GET", "/v2")[0]
+
+    assert answering("x" * 2900) == 200
+    assert answering('"' * 1500) == 502
+
+
+def test_what_is_shared_is_given_out_without_the_app(browser: Browser) -> None:
+    def shared(token: str) -> bytes:
+        if token == "a-token":
+            return b'{"a": 1}'
+        raise NotFoundException("There is nothing here.")
+
+    browser._gateway = Gateway(an_app(), {}, shared)
+    status, headers, body = browser.ask("GET", "/shared/a-token")
+    assert (status, body) == (200, b'{"a": 1}')
+    assert ("Content-Type", "application/json") in headers
+    assert browser.ask("GET", "/shared/another")[0] == 404
+    assert browser.ask("PUT", "/shared/a-token")[0] == 404
+    assert Browser().ask("GET", "/shared/a-token")[0] == 404
 
 
 def test_head_has_the_headers_of_get_and_no_body(browser: Browser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
@@ -47,6 +48,20 @@ def test_an_unknown_payload_is_not_found(payloads: Payloads):
         payloads.get(DIGEST)
 
 
+def test_all_payloads_of_an_owner_are_deleted_and_no_others(payloads: Payloads):
+    for number in range(1010 if isinstance(payloads, MemoryPayloads) else 12):
+        payloads.put(f"owner/{number}/{DIGEST}", b"data")
+    payloads.put(f"owner2/{DIGEST}", b"more")
+    payloads.put(DIGEST, b"other")
+    payloads.delete_all("owner")
+    payloads.delete_all("nobody")
+    for digest in (f"owner/0/{DIGEST}", f"owner/11/{DIGEST}"):
+        with pytest.raises(NotFoundException):
+            payloads.get(digest)
+    assert payloads.get(f"owner2/{DIGEST}") == b"more"
+    assert payloads.get(DIGEST) == b"other"
+
+
 def test_a_deleted_payload_is_not_found_and_can_be_stored_again(payloads: Payloads):
     payloads.put(DIGEST, b"data")
     payloads.put("other", b"more")
@@ -60,6 +75,32 @@ def test_a_deleted_payload_is_not_found_and_can_be_stored_again(payloads: Payloa
 
 def test_deleting_nothing_is_no_error(payloads: Payloads):
     payloads.delete([])
+
+
+def test_what_is_shared_can_be_read_under_its_token_alone(payloads: Payloads):
+    address = payloads.share("a-token", b'{"a": 1}', 60)
+    assert "a-token" in address
+    assert payloads.shared("a-token") == b'{"a": 1}'
+    for unknown in (DIGEST, "another-token"):
+        with pytest.raises(NotFoundException):
+            payloads.shared(unknown)
+    with pytest.raises(NotFoundException):
+        payloads.get("a-token")
+
+
+def test_what_is_shared_has_its_time(payloads: Payloads):
+    payloads.share("a-token", b"{}", 0)
+    with pytest.raises(NotFoundException, match="its time is over"):
+        payloads.shared("a-token")
+
+
+def test_the_bucket_gives_a_signed_address_unless_the_service_gives_it_out_itself(moto: Aws):
+    address = urlsplit(a_bucket(moto).share("a-token", b"{}", 60))
+    query = parse_qs(address.query)
+    assert (address.scheme, address.path.endswith("/shared/a-token")) == ("https", True)
+    assert query["X-Amz-Expires"] == ["60"]
+    assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+    assert S3Payloads(moto, "payloads", shared_path="/here/")._shared_path == "/here/"
 
 
 def test_more_payloads_than_one_request_holds_are_deleted(moto: Aws):

@@ -1,6 +1,6 @@
 """The actions of the simulation: work that counts its runs, and work that is finished by someone outside."""
 
-from chalicelib.actions.registry import ActionContext, FunctionAction, Registry, action
+from chalicelib.actions.registry import ActionContext, FunctionAction, Pending, Polling, Registry, action
 from chalicelib.engine.decider import executor_died
 from chalicelib.engine.identity import address_of
 from chalicelib.vocabulary import Json, Result
@@ -12,7 +12,7 @@ class SimulatedRegistry(Registry):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
-        for made in (_work(stage), _started(stage)):
+        for made in (_work(stage), _started(stage), _polled(stage)):
             self._built_in[made.name] = made
 
 
@@ -57,3 +57,32 @@ def _started(stage: Stage) -> FunctionAction:
         return None
 
     return start
+
+
+def _polled(stage: Stage) -> FunctionAction:
+    @action("sim.poll", polling=Polling.AFTER_START)
+    def poll(
+        context: ActionContext, value: Json = None, times: int = 2, delay: float = 30.0, fails: bool = False
+    ) -> Json:
+        """Begin once, then be asked so many times whether it is done."""
+        identifier = context.action_execution_id or ""
+        if context.pending is None:
+            stage.begins(identifier)
+            try:
+                stage.takes(0)
+            finally:
+                stage.ends(identifier)
+            if stage.is_doomed(identifier):
+                return Result(error=executor_died("sim.poll"))
+            return Pending({"left": times, "due": stage.now() + delay}, delay_sec=delay)
+        stage.poll_begins(identifier, context.pending["due"])
+        try:
+            stage.takes(1)
+        finally:
+            stage.poll_ends(identifier)
+        left = context.pending["left"] - 1
+        if left > 0:
+            return Pending({"left": left, "due": stage.now() + delay}, delay_sec=delay)
+        return Result(error=f"sim.poll failed for {value}") if fails else value
+
+    return poll

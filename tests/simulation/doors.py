@@ -4,11 +4,12 @@ A door either runs to its end at once, or in a thread of its own that hands a ba
 a port: so two doors interleave in the way that a seed chooses, and in that way each time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Semaphore, Thread
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from chalicelib.actions.publishers import Announcement
 from chalicelib.actions.registry import AwsSettings, EgressPolicy
 from chalicelib.expressions.options import Options
 from chalicelib.limits import ALARM_INTERVAL_SEC
@@ -19,11 +20,12 @@ from chalicelib.services.dispatcher import Dispatcher
 from chalicelib.services.engine import EngineService
 from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.services.executor import Executor, ExecutorSettings
+from chalicelib.services.notifier import Notifier
 from chalicelib.services.ports import Write
 from chalicelib.services.turns import Turns, TurnSettings
 from tests.simulation.actions import SimulatedRegistry
 from tests.simulation.faults import Crash, Fault
-from tests.simulation.ports import MortalPayloads, MortalQueue, MortalTable
+from tests.simulation.ports import MortalPayloads, MortalQueue, MortalTable, call
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -62,6 +64,7 @@ class Process:
         )
         action_settings = ExecutorSettings(EgressPolicy(), AwsSettings())
         self.executor = Executor(self.engine, registry, runs, queue, clock=world.clock, settings=action_settings)
+        self.notifier = Notifier(self.engine, Teller(self), queue, world.clock, {})
         self.clock_door = ClockDoor(self.store, queue, world.clock)
 
     def meets(self, operation: str) -> Fault:
@@ -71,6 +74,16 @@ class Process:
 
     def saw(self, writes: Sequence[Write]) -> None:
         self.world.watcher.saw(writes)
+
+
+class Teller:
+    """Publishers as the world has them: each has a name."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def publish(self, publisher: Mapping[str, Any], announcement: Announcement) -> None:
+        call(self._process, "publish", lambda: self._process.world.tells(publisher["name"], announcement))
 
 
 @dataclass

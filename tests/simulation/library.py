@@ -14,6 +14,7 @@ class Library:
     def __init__(self, text: str) -> None:
         self.plans: dict[str, Plan] = {}
         self.facts: dict[str, WorkflowFacts] = {}
+        self.code_sources = self  # no dynamic actions either
         for name, plan in _plans(text).items():
             self.plans[f"hash of {name}"] = plan
             self.facts[name] = WorkflowFacts(f"id of {name}", name, "", f"hash of {name}", plan.spec.input)

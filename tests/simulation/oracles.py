@@ -11,9 +11,11 @@ from chalicelib.engine import codec
 from chalicelib.engine.contexts import outbound_of
 from chalicelib.engine.decider import executor_died
 from chalicelib.engine.identity import action_id, address_of
+from chalicelib.engine.notices import wants
 from chalicelib.engine.plan import Plan
-from chalicelib.engine.records import ActionExecution, TaskExecution, Timer, TimerKind, WorkflowExecution
+from chalicelib.engine.records import ActionExecution, Notice, TaskExecution, Timer, TimerKind, WorkflowExecution
 from chalicelib.engine.sealing import ACTION_PREFIX, HEADER_KEY, TASK_PREFIX
+from chalicelib.services.notifier import announcement_for
 from chalicelib.services.ports import Item, Put, Write
 from chalicelib.vocabulary import State, may_become
 
@@ -208,7 +210,10 @@ class Watcher:
             task.state in (State.RUNNING, State.DELAYED) or (task.state is State.IDLE and task.started_at is None)
             for task in header.frontier.values()
         )
-        if header.state.is_completed and not moves:
+        owes = any(subscription.is_owed for subscription in header.subscriptions)
+        if header.state.is_completed and owes:
+            self._need(header.wake_at is not None, mirror, "it owes notices, and no alarm rings")
+        elif header.state.is_completed and not moves:
             self._need(header.wake_at is None, mirror, "an execution that has ended keeps an alarm")
         elif not header.state.is_completed:
             wakes = header.wake_at is not None and header.wake_at <= now + 6 * 3600 + 60
@@ -287,10 +292,31 @@ class Watcher:
             self._need(header.state.is_completed, mirror, f"it never ended: {self._world.describe()}")
             active = [t.name for t in header.frontier.values() if t.state in (State.RUNNING, State.DELAYED)]
             self._need(not active, mirror, f"its tasks {active} never ended")
+            self._check_told(mirror)
         self._need_few_deaths()
         if not self.revives:
             self._check_cancelled()
         self.rest()
+
+    def _check_told(self, mirror: Mirror) -> None:
+        """Every publisher heard of every event that it wants, in order but for repetitions."""
+        header, world = mirror.header, self._world
+        publishers = (world.store.value(header.id, header.params) or {}).get("notify", ())
+        for subscription in header.subscriptions:
+            name = publishers[int(subscription.source)]["name"]
+            wanted = [
+                announcement_for(header, notice).id
+                for notice in self._notices(header.id)
+                if wants(subscription, notice.event)
+            ]
+            heard = list(dict.fromkeys(world.told.get((name, header.public), [])))
+            self._need(heard == wanted, mirror, f"publisher {name} heard {heard} of {wanted}")
+
+    def _notices(self, execution_id: str) -> list[Notice]:
+        found: list[Notice] = []
+        while more := self._world.store.notices(execution_id, found[-1].number if found else 0):
+            found += more
+        return found
 
     def deaths(self) -> list[str]:
         """The paths of the actions that ended because their executor died."""

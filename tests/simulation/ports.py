@@ -15,7 +15,7 @@ from tests.simulation.faults import Crash, Delivery, Fault
 
 T = TypeVar("T")
 RECEIVES_MAX = 5
-VISIBILITY_SEC = {"tasks": 720.0, "tasks-long": 5400.0}
+VISIBILITY_SEC = {"tasks": 720.0, "tasks-long": 5400.0, "notifications": 360.0}
 
 
 class Mortal(Protocol):
@@ -127,6 +127,15 @@ class MortalPayloads(Payloads):
     def delete(self, digests: Iterable[str]) -> None:
         unwanted = list(digests)
         call(self._process, "payloads.delete", lambda: self._inner.delete(unwanted))
+
+    def delete_all(self, owner: str) -> None:
+        call(self._process, "payloads.delete", lambda: self._inner.delete_all(owner))
+
+    def share(self, token: str, data: bytes, lifetime_sec: int) -> str:
+        return self._inner.share(token, data, lifetime_sec)
+
+    def shared(self, token: str) -> bytes:
+        return self._inner.shared(token)
 
 
 class MortalQueue(Queue):

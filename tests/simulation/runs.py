@@ -81,10 +81,15 @@ def run_seed(seed: int, *, verbose: bool = False) -> World:
     if verbose:
         print(plan.case.text)
         print(plan.circumstances, f"operator={plan.has_operator} small={plan.is_small}", sep="\n")
+    return run_plan(plan)
+
+
+def run_plan(plan: Plan) -> World:
+    """Run a plan to its end. Raises AssertionError where an invariant breaks."""
     with bounds(small=plan.is_small):
-        world = World(plan.case.text, seed, plan.circumstances)
+        world = World(plan.case.text, plan.seed, plan.circumstances)
         if plan.has_operator:
-            _employ_operator(world, Random(seed + 2))
+            _employ_operator(world, Random(plan.seed + 2))
         start(world, plan.case)
         world.run()
         if plan.case.exact and not plan.has_operator:
@@ -137,6 +142,7 @@ def check_redelivery(world: World) -> None:
     settled = world.watcher.settled()
     before = _records(world, settled)
     runs = dict(world.runs)
+    told = sum(map(len, world.told.values()))
     world.circumstances = Circumstances(doors=1, verbose=world.circumstances.verbose)
     world.deliver_again()
     world.watcher.rest()
@@ -146,15 +152,17 @@ def check_redelivery(world: World) -> None:
         raise Broken(f"Delivering every message again changed {changed[:5]}.")
     if runs != dict(world.runs):
         raise Broken("Delivering every message again ran actions again.")
+    if told != sum(map(len, world.told.values())):
+        raise Broken("Delivering every message again told publishers again.")
 
 
 def _records(world: World, partitions: list[str]) -> dict[tuple[str, str], bytes]:
-    """Everything that is stored there, but for claims, and for items that no header counts."""
+    """Everything that is stored there, but for claims and leases, and for items that no header counts."""
     return {
         (item.partition, item.key): item.body
         for partition in partitions
         for item in world.table.query(partition)
-        if not item.key.startswith("claim#") and world.watcher.counts(partition, item.key)
+        if not item.key.startswith(("claim#", "notified#")) and world.watcher.counts(partition, item.key)
     }
 
 

@@ -12,6 +12,15 @@ class Stage(Protocol):
     def ends(self, action_execution_id: str) -> None:
         """It runs no longer, whether it came to an end or its executor died."""
 
+    def now(self) -> float:
+        """The present moment."""
+
+    def poll_begins(self, action_execution_id: str, due_at: float) -> None:
+        """An action is asked whether it is done: never before it is due, and by one process at a time."""
+
+    def poll_ends(self, action_execution_id: str) -> None:
+        """It has answered, or its executor died."""
+
     def takes(self, seconds: float) -> None:
         """Let so much time pass; the process may die meanwhile."""
 

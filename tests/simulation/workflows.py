@@ -163,6 +163,30 @@ main:
   tasks:
     a: {wait-before: 4000, action: sim.work value=1, publish: {a: <% task().result %>}}
 """),
+    "an action that is asked until it is done": Case("""
+version: '2.0'
+main:
+  tasks:
+    a: {action: sim.poll value=1 times=3, publish: {a: <% task().result %>}, on-success: b}
+    b: {action: sim.poll value=2 times=1 fails=true, on-error: c}
+    c: {action: sim.work value=3, publish: {c: <% $.a %>}}
+"""),
+    "items that are asked until they are done": Case("""
+version: '2.0'
+main:
+  tasks:
+    each:
+      with-items: i in <% range(3) %>
+      concurrency: 2
+      action: sim.poll value=<% $.i %> times=<% $.i %>
+      publish: {all: <% task().result %>}
+"""),
+    "an action that is asked rarely": Case("""
+version: '2.0'
+main:
+  tasks:
+    a: {action: sim.poll value=1 times=2 delay=2000, safe-rerun: true, publish: {a: <% task().result %>}}
+"""),
     "a join that cannot be reached": Case("""
 version: '2.0'
 main:
@@ -177,15 +201,17 @@ main:
 
 def random_case(seed: int, *, exact: bool) -> Case:
     """The workflow of a seed."""
-    return _Author(Random(seed), Random(f"limits {seed}"), exact).case()
+    return _Author(Random(seed), Random(f"limits {seed}"), Random(f"polls {seed}"), exact).case()
 
 
 class _Author:
     """Writes one document: ``main`` and the sub-workflows it uses."""
 
-    def __init__(self, random: Random, limits: Random, exact: bool) -> None:
+    def __init__(self, random: Random, limits: Random, polls: Random, exact: bool) -> None:
         self.random = random
         self.limits = limits
+        # Of its own, so that the other choices of a seed stay what they are.
+        self.polls = polls
         self.exact = exact
         self.document: Body = {"version": "2.0"}
         self.count = 0
@@ -280,6 +306,8 @@ class _Author:
         kind = self.random.choices(
             ["noop", "echo", "fail", "work", "async", "items", "workflow", "workflows"], [2, 2, 1, 6, 1, 2, 2, 1]
         )[0]
+        if kind == "work" and self.polls.random() < 0.15:
+            return {"action": "sim.poll", "input": {"value": f"v_{name}", "times": self.polls.randint(0, 3)}}
         seconds = self.random.choice([0, 0, 1, 10])
         match kind:
             case "noop" | "fail":

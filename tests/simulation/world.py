@@ -15,14 +15,16 @@ from itertools import count
 from random import Random
 from threading import Semaphore
 
+from chalicelib.actions.publishers import Announcement, NotDelivered
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryTable, SeededEntropy
 from chalicelib.engine.events import ActionCompleted, Event, ResumeRequested
 from chalicelib.engine.identity import address_of
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.errors import ConflictException, MistralError
+from chalicelib.services.carriers import LeaveMessage, Thread
 from chalicelib.services.engine import StartRequest
-from chalicelib.services.execution_store import ALARM_SHARDS, ExecutionStore, alarm_value
-from chalicelib.services.executor import LeaveMessage, Thread
+from chalicelib.services.execution_places import ALARM_SHARDS, alarm_value
+from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.services.ports import INDEX_ALARM
 from chalicelib.vocabulary import JsonObject, Result, State
 from tests.simulation.doors import Door, Process
@@ -35,7 +37,8 @@ BEGINNING = 1_700_000_000.123
 STEPS_MAX = 30_000
 TIME_MAX_SEC = 10 * 24 * 3600.0
 RESUMES_MAX = 40
-EXECUTOR_SEC = {"tasks": 120.0, "tasks-long": 900.0}
+EXECUTOR_SEC = {"tasks": 120.0, "tasks-long": 900.0, "notifications": 60.0}
+REFUSALS_MAX = 3
 PROJECT = "project"
 
 
@@ -45,7 +48,10 @@ class NeverEnds(AssertionError):
 
 @dataclass(frozen=True)
 class Circumstances:
-    """In what way the world is unkind. ``doors`` is how many invocations run at once."""
+    """In what way the world is unkind. ``doors`` is how many invocations run at once.
+
+    ``deaf`` is how often a publisher does not take an event, though never too often in a row.
+    """
 
     faults: Faults = field(default_factory=NoFaults)
     delivery: Delivery = PROMPT
@@ -54,6 +60,7 @@ class Circumstances:
     executors: int = 3
     clocks: int = 2
     doomed: frozenset[str] = frozenset()
+    deaf: float = 0.0
     verbose: bool = False
 
 
@@ -73,6 +80,10 @@ class World:
         self.watcher = Watcher(self)
         self.runs: Counter[str] = Counter()
         self.running: Counter[str] = Counter()
+        self.asking: Counter[str] = Counter()
+        self.polls: Counter[str] = Counter()
+        self.told: dict[tuple[str, str], list[str]] = {}
+        self._refusals: Counter[tuple[str, str]] = Counter()
         self.crashes = 0
         self.port_calls = 0
         self.trace: list[str] = []
@@ -289,7 +300,10 @@ class World:
         thread = Thread(f"message-{letter.number}", self.clock.now() + limit_sec, self.clock)
 
         def act(process: Process) -> None:
-            process.executor.handle(letter.body, thread, letter.receive_count)
+            if letter.queue == "notifications":
+                process.notifier.handle(letter.body, thread.claimer, thread.deadline)
+            else:
+                process.executor.handle(letter.body, thread, letter.receive_count)
 
         def ended(error: BaseException | None) -> None:
             if error is None:
@@ -315,6 +329,14 @@ class World:
         if fault in (Fault.CRASH_BEFORE, Fault.CRASH_WITHIN, Fault.CRASH_AFTER):
             process.has_died = True
         return fault
+
+    def tells(self, publisher: str, announcement: Announcement) -> None:
+        """A publisher hears of an event, if it does not turn a deaf ear to it."""
+        event = publisher, announcement.id
+        if self._refusals[event] < REFUSALS_MAX and self.random.random() < self.circumstances.deaf:
+            self._refusals[event] += 1
+            raise NotDelivered("The simulation does not listen.")
+        self.told.setdefault((publisher, announcement.group), []).append(announcement.id)
 
     def _hand_back(self, seconds: float) -> None:
         door = self._current
@@ -345,6 +367,22 @@ class World:
 
     def ends(self, action_execution_id: str) -> None:
         self.running[action_execution_id] -= 1
+
+    def now(self) -> float:
+        return self.clock.now()
+
+    def poll_begins(self, action_execution_id: str, due_at: float) -> None:
+        now = self.clock.now()
+        self.asking[action_execution_id] += 1
+        if self.asking[action_execution_id] > 1:
+            self.problems.append(f"{action_execution_id} is asked twice at once")
+        # Due times are rounded to milliseconds.
+        if now < due_at - 0.001:
+            self.problems.append(f"{action_execution_id} is asked {due_at - now:g} s too early")
+        self.polls[action_execution_id] += 1
+
+    def poll_ends(self, action_execution_id: str) -> None:
+        self.asking[action_execution_id] -= 1
 
     def is_doomed(self, action_execution_id: str) -> bool:
         return bool(self.circumstances.doomed) and self.path_of(action_execution_id) in self.circumstances.doomed

@@ -26,6 +26,20 @@ POLICY = EgressPolicy()
         "http://[::ffff:127.0.0.1]/",
         "http://[::ffff:7f00:1]/",
         "http://[64:ff9b::a9fe:a9fe]/",
+        "http://[64:ff9b:1::a9fe:a9fe]/",
+        "http://[::ffff:0:169.254.169.254]/",
+        "http://[::169.254.169.254]/",
+        "http://[::ffff:a9fe:a9fe]/",
+        "http://[2001:0:a9fe:a9fe::1]/",
+        "http://0xa9fea9fe/",
+        "http://0xA9.0xFE.0xA9.0xFE/",
+        "http://0251.0376.0251.0376/",
+        "http://169.16689662/",
+        "http://169.254.170.2/v2/credentials/",
+        "http://example.org@169.254.169.254/",
+        "http://example.org:80@169.254.169.254:80/",
+        "http://169.254.169.254#@example.org/",
+        "http://169.254.169.254?@example.org/",
         "http://[2002:7f00:1::]/",
         "http://[fe80::1]/",
         "http://[fd00:ec2::254]/latest/meta-data/",
@@ -66,6 +80,33 @@ def test_any_denied_address_of_a_name_denies_the_name(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with pytest.raises(UrlNotAllowedException, match=r"'evil\.example' resolves to a blocked address \(127\.0\.0\.1\)"):
         POLICY.check_url("http://evil.example/")
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254", "127.0.0.1"])
+def test_a_connection_to_a_name_goes_by_its_address(monkeypatch, address):
+    def resolve(host, port, **_):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(UrlNotAllowedException, match=r"'metadata\.example' resolves to a blocked address"):
+        POLICY.connect("metadata.example", 25, timeout_sec=1)
+
+
+def test_a_connection_is_made_to_the_first_address_that_answers(monkeypatch):
+    real = socket.getaddrinfo
+
+    def resolve(host, port, *args, **options):
+        if host != "many.example":
+            return real(host, port, *args, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ("127.0.0.2", "127.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with EgressPolicy(denied_networks=()).connect("many.example", port, timeout_sec=5) as connection:
+            assert connection.getpeername() == ("127.0.0.1", port)
+    with pytest.raises(OSError, match="refused"):
+        EgressPolicy(denied_networks=()).connect("many.example", port, timeout_sec=5)
 
 
 def test_a_name_that_does_not_resolve_passes_the_check(monkeypatch):

@@ -230,6 +230,65 @@ def test_the_default_policy_keeps_requests_away_from_this_machine(server, host):
     assert server.received == []
 
 
+@pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254", "127.0.0.1"])
+def test_a_name_that_leads_to_a_denied_address_is_refused(monkeypatch, address):
+    real = socket.getaddrinfo
+
+    def resolve(host, port, *args, **options):
+        return real(address if host == "innocent.example" else host, port, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    error = call(url="http://innocent.example/latest/meta-data/", context=ActionContext()).error
+    assert f"'innocent.example' resolves to a blocked address ({address})" in error
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://93.184.216.34@127.0.0.1:{port}/echo",
+        "http://93.184.216.34:80@127.0.0.1:{port}/echo",
+        "http://127.0.0.1:{port}#@93.184.216.34/",
+        "http://127.0.0.1:{port}?@93.184.216.34/",
+        "http://127.0.0.1:{port}\\@93.184.216.34/",
+        "http://93.184.216.34\\@127.0.0.1:{port}/echo",
+        "http://127.0.0.1%00.example.org:{port}/",
+        "http://127。0。0。1:{port}/echo",
+        "http://⑯⑨。②⑤④。⑯⑨。②⑤④/",
+        " http://127.0.0.1:{port}/echo",
+        "HTTP://0x7F000001:{port}/echo",
+        "http://[::ffff:127.0.0.1%25lo]:{port}/echo",
+    ],
+)
+def test_no_spelling_of_a_url_gets_past_the_policy(server, monkeypatch, url):
+    """Whatever a parser makes of it: nothing reaches this machine, and nothing else is connected to."""
+    reached: list[str] = []
+
+    def connect(address, *_, **__):
+        reached.append(address[0])
+        raise OSError("not from here")
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
+    assert call(url=url.format(port=server.port), context=ActionContext()).error is not None
+    assert set(reached) <= {"93.184.216.34"}
+    assert server.received == []
+
+
+@pytest.mark.parametrize("target", ["2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "user@127.0.0.1", "0"])
+def test_a_redirect_is_judged_however_its_target_is_spelt(server, target):
+    """Only the first host is let through, whatever its address."""
+    real = EgressPolicy.checked_addresses
+
+    class FirstIsFine(EgressPolicy):
+        def checked_addresses(self, host: str, port: int) -> tuple[str, ...]:
+            return ("127.0.0.1",) if host == "first.example" else real(self, host, port)
+
+    policy = FirstIsFine()
+    url = f"http://first.example:{server.port}/redirect?to=http://{target}:{server.port}/echo"
+    error = call(url=url, allow_redirects=True, context=ActionContext(egress=policy)).error
+    assert "resolves to a blocked address" in error
+    assert len(server.received) == 1
+
+
 def test_a_redirect_to_a_denied_address_is_refused(server):
     """The first host is allowed by its own address, the redirect names another address of the same machine."""
     policy = EgressPolicy(denied_networks=networks(["127.0.0.2/32"]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
+import typing
+from collections.abc import Sequence
 
 import pytest
 
@@ -86,7 +88,8 @@ def test_an_unknown_action_is_not_found(registry):
 def test_importing_the_registry_does_not_import_the_heavy_libraries():
     code = (
         "import sys, chalicelib.actions.registry as r; r.Registry().find('std.http'); "
-        "sys.exit(any(m in sys.modules for m in ('requests', 'urllib3', 'botocore', 'boto3', 'jmespath')))"
+        "heavy = 'requests urllib3 botocore boto3 jmespath asyncssh quickjs smtplib'.split(); "
+        "sys.exit(any(m in sys.modules for m in heavy))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -101,7 +104,8 @@ def test_a_page_is_sorted_and_the_next_one_begins_behind_it(registry):
 
 def test_a_page_crosses_from_aws_to_std(registry):
     last = [item.name for item in registry.page(prefix="aws.xray.")][-2:]
-    names = [item.name for item in registry.page(after=last[0], limit=3)]
+    found = registry.page(after=last[0], limit=3, matches=lambda name: name.startswith(("aws.", "std.")))
+    names = [item.name for item in found]
     assert names == [last[1], "std.async_noop", "std.echo"]
 
 
@@ -158,3 +162,62 @@ def test_a_plugged_in_package_adds_actions_and_a_broken_one_harms_nothing(monkey
     assert registry.find("my.broken") is None
     assert registry.find("my.odd") is None
     assert [item.name for item in registry.page(prefix="my.")] == ["my.greet"]
+
+
+def test_a_plugged_in_action_goes_by_its_own_name_and_is_reported_once(monkeypatch, caplog):
+    offered = [_EntryPoint("my.hello", greet), _EntryPoint("my.broken", ImportError("no"))]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: offered)
+    registry = Registry()
+    for _ in range(3):
+        assert registry.find("my.hello") is None
+        assert registry.find("my.broken") is None
+    assert caplog.text.count("calls itself my.greet: both names must be the same") == 1
+    assert caplog.text.count("The action my.broken of the entry point group") == 1
+
+
+@pytest.mark.parametrize(
+    ("annotation", "shown"),
+    [
+        (str, "string"),
+        (int, "integer"),
+        (float, "number"),
+        (bool, "boolean"),
+        (dict, "object"),
+        (dict[str, int], "object"),
+        (list[str], "array"),
+        (int | None, "integer"),
+        (typing.Optional[list[int]], "array"),  # noqa: UP045 - users write it
+        (Sequence[str], "array"),
+        ("JsonObject | None", "object"),
+        ("typing.Optional[str]", "string"),
+        (typing.Any, None),
+        (int | str, None),
+        (Json, None),
+    ],
+)
+def test_annotations_become_the_types_of_json(annotation, shown):
+    def function(given):
+        """Do something."""
+
+    function.__annotations__["given"] = annotation
+    assert action("my.typed")(function).parameters[0].type == shown
+
+
+def test_a_function_that_can_be_no_action_is_refused_when_it_is_declared():
+    with pytest.raises(TypeError, match=r"my\.late: the default of when is not JSON"):
+
+        @action("my.late")
+        def late(when: object = object()) -> Json:
+            """Be late."""
+
+    with pytest.raises(TypeError, match=r"my\.many: the parameter values cannot be given by name"):
+
+        @action("my.many")
+        def many(*values: Json) -> Json:
+            """Take many."""
+
+    with pytest.raises(TypeError, match=r"my\.soon: an action is a plain function"):
+
+        @action("my.soon")
+        async def soon() -> Json:
+            """Come soon."""

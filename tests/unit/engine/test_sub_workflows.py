@@ -547,3 +547,10 @@ w:
     execution.resume()
     assert execution.states == {"p": "RUNNING"}
     assert [execution.child("p", n).state for n in range(2)] == ["RUNNING", "RUNNING"]
+
+
+def test_a_word_of_the_parent_that_comes_after_the_end_is_not_even_written_down():
+    execution = run(LONELY)
+    child = execution.child("p")
+    child.stop(State.SUCCESS)
+    assert not child.changes(ResumeRequested(stamp=30))

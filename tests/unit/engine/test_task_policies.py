@@ -290,9 +290,7 @@ w:
 
 
 def test_an_attempt_timeout_ends_each_attempt_and_the_retry_begins_anew():
-    execution = run(
-        "w: {tasks: {t: {action: std.async_noop, retry: {count: 2, delay: 10, attempt-timeout: <% 5 %>}}}}"
-    )
+    execution = run("w: {tasks: {t: {action: std.async_noop, retry: {count: 2, delay: 10, attempt-timeout: <% 5 %>}}}}")
     assert timer_of(execution, "attempt-timeout")[1].delay_sec == 5
     for _ in range(2):
         execution.cloud.pass_time(15)

@@ -53,6 +53,9 @@ class SmallWorld:
     def executions(self, id, root_execution_id, state, from_time, to_time):
         return []
 
+    def webhook_url(self, task_name, expires_sec):
+        return f"https://mistral.test/v2/webhooks/{task_name}-{expires_sec}"
+
     def global_(self, name):
         return {"g": {"x": [1]}}.get(name)
 

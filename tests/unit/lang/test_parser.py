@@ -128,7 +128,8 @@ def test_retry_has_two_forms(written, retry):
 
 
 @pytest.mark.parametrize(
-    "extension", ["backoff: 0.5", "jitter: 2", "max-delay: -1", "backoff: '2'", "on-timeout: true", "attempt-timeout: -1"]
+    "extension",
+    ["backoff: 0.5", "jitter: 2", "max-delay: -1", "backoff: '2'", "on-timeout: true", "attempt-timeout: -1"],
 )
 def test_the_extensions_of_retry_are_checked(extension):
     assert "tasks.t.retry" in str(refusal(f"tasks: {{t: {{retry: {{count: 1, delay: 1, {extension}}}}}}}"))

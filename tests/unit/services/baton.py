@@ -83,6 +83,14 @@ class Runner:
         self._random = random
         self.calls_left: int | None = None
 
+    def joins(self, other: "Runner") -> None:
+        """From now on wait for the turn of another runner, whose place this one takes."""
+        self.number, self._baton = other.number, other._baton
+
+    def leaves(self) -> None:
+        """From now on wait for nobody."""
+        self._baton = _Nobody()
+
     def guard(self, port: Any) -> Any:
         """The port, each call of which waits for its turn and may be the last, done or not done."""
         return _Guarded(port, self)
@@ -98,6 +106,11 @@ class Runner:
         if self._random.random() < 0.5:
             method(*arguments, **options)
         raise Crash
+
+
+class _Nobody(Turns):
+    def wait(self, number: int) -> None:
+        """Go on."""
 
 
 class _Guarded:

@@ -160,7 +160,7 @@ def test_a_failure_of_ours_asks_for_the_event_again(stage):
     stage.container = stage.process()
     for name in ("aaaa", "bbbb"):
         stage.waiting_for(stage.upload(name).id)
-    table.broken = "mine|aaaa"
+    table.broken = "sort='aaaa"
     with pytest.raises(MistralError, match="has still to fire 1 triggers; it did fire 1"):
         handle(stage)
     assert len(stage.executions("bbbb")) == 1
@@ -256,13 +256,48 @@ def test_no_definitions_are_none():
     assert event_definitions("") == event_definitions("[]") == ()
 
 
-def test_the_example_of_the_documentation_does_what_it_says():
-    sent, definitions = (json.loads(block.text) for block in blocks("text", ROOT / "docs/triggers.md"))
+def test_the_examples_of_the_documentation_do_what_they_say():
+    examples = [json.loads(block.text) for block in blocks("text", ROOT / "docs/triggers.md")]
+    [sent] = [one for one in examples if "Source" in one]
+    [definitions] = [one for one in examples if isinstance(one, list)]
+    [asked] = [one for one in examples if "workflow_params" in one]
     detail = json.loads(sent["Detail"])
     stage = TriggerStage(event_definitions=event_definitions(json.dumps(definitions)), auth="authorizer", stage="dev")
     owner = replace(MINE, project_id=detail["context"]["project_id"])
-    names = {"exchange": sent["Source"], "topic": sent["DetailType"], "event": detail["event_type"]}
-    stage.waiting_for(stage.upload("w", owner).id, access=owner, **names)
+    workflow = stage.upload("w", owner, text="input: [size, vm_id], tasks: {t: {action: std.noop}}")
+    names = {name: asked[name] for name in ("exchange", "topic", "event", "workflow_input", "workflow_params")}
+    assert names["event"] == detail["event_type"]
+    stage.waiting_for(workflow.id, access=owner, **names)
     assert stage.container.event_door.handle(event(source=sent["Source"], topic=sent["DetailType"], **detail)) == 1
     [params] = started_with(stage, project_id=owner.project_id)
     assert params["event_params"] == {"instance_id": "i-1", "resource": "compute.host1"}
+    assert "event_input" not in params
+    [execution] = stage.executions(project_id=owner.project_id)
+    assert stage.container.executions.value(execution.id, execution.input) == {"size": "small", "vm_id": "i-1"}
+
+
+def test_an_event_of_aws_has_its_kind_for_a_type_and_its_detail_for_a_payload():
+    stage = TriggerStage()
+    access = replace(MINE, project_id="<default-project>")
+    workflow = stage.upload("w", access, text="input: [key], tasks: {t: {action: std.noop}}")
+    stage.waiting_for(
+        workflow.id,
+        access=access,
+        exchange="aws.s3",
+        topic="Object Created",
+        event="Object Created",
+        workflow_params={"event_input": {"key": "<% $.payload.object.key %>"}},
+    )
+    delivered = event(source="aws.s3", topic="Object Created")
+    delivered["detail"] = {"bucket": {"name": "b"}, "object": {"key": "a.txt"}}
+    assert stage.container.event_door.handle(delivered) == 1
+    [execution] = stage.executions(project_id=access.project_id)
+    assert stage.container.executions.value(execution.id, execution.input) == {"key": "a.txt"}
+
+
+def test_an_input_that_an_event_cannot_fill_is_recorded():
+    stage = TriggerStage(auth="authorizer", stage="dev")
+    trigger = stage.waiting_for(stage.upload("w").id, workflow_params={"event_input": "<% $.payload.id %>"})
+    assert handle(stage, payload={"id": 7}) == 1
+    assert "event_input gives no object" in stage.stored(trigger).last_error
+    assert stage.executions() == []

@@ -7,7 +7,7 @@ from chalicelib.actions.registry import Registry
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryQueue, MemoryTable, SeededEntropy
 from chalicelib.services.definition_records import Kind
 from chalicelib.services.definition_rules import Access, Placement
-from chalicelib.services.execution_store import workflow_value
+from chalicelib.services.execution_places import name_prefix
 from chalicelib.services.ports import INDEX_WORKFLOW
 from chalicelib.services.trigger_records import TriggerKind
 from chalicelib.services.triggers import CronRequest, EventRequest
@@ -91,5 +91,6 @@ class TriggerStage:
     def executions(self, workflow="w", project_id="mine"):
         """The executions of a workflow, the oldest first."""
         store = self.container.executions
-        entries = store.list_index(INDEX_WORKFLOW, workflow_value(project_id, workflow), limit=10_000)
+        first = name_prefix(workflow)
+        entries = store.list_index(INDEX_WORKFLOW, project_id, after=first, until=first + "~", limit=10_000)
         return [store.header(entry.partition) for entry in entries]
