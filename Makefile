@@ -111,6 +111,10 @@ deploy: package ## package, and bring it to your AWS account, or bring it up to 
 destroy: $(STAMP) ## take a deployment away; what it has stored stays, but for ARGS=--delete-data
 	@$(BIN)/python -m infra.deploy down --stage $(STAGE) --region $(REGION) $(ARGS)
 
+.PHONY: audit
+audit: $(STAMP) ## known vulnerabilities of the pinned packages; ARGS=--strict fails where the database cannot be asked
+	@$(BIN)/python -m infra.audit $(ARGS)
+
 .PHONY: clean
 clean: ## remove what was made here, .venv too
 	@rm -rf $(VENV) build dist ./*.egg-info .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache \

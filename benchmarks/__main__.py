@@ -1,19 +1,19 @@
-"""`python -m benchmarks [ledger|shape|lists|actions|speed|cron|waiting …]`: the numbers of docs/benchmarks.md."""
+"""`python -m benchmarks [ledger|shape|lists|actions|speed|cron|waiting|users …]`: the numbers of docs/."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import actions, cron, ledger, lists, shape, speed, waiting
+from benchmarks import actions, cron, ledger, lists, shape, speed, users, waiting
+
+WHAT = ("ledger", "shape", "lists", "actions", "speed", "cron", "waiting", "users")
 
 
 def main(arguments: list[str]) -> int:
     """Print what was asked for; without a word, the ledger and the shape."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "what", nargs="*", choices=["ledger", "shape", "lists", "actions", "speed", "cron", "waiting"], default=[]
-    )
+    parser.add_argument("what", nargs="*", choices=WHAT, default=[])
     parser.add_argument("--against", metavar="URL", help="speed: another Mistral v2 service to run beside ours")
     parser.add_argument("--storage", default="", help="speed: storage of our service (moto); lists: memory or moto")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 100_000], help="lists: executions in a project")
@@ -34,6 +34,8 @@ def main(arguments: list[str]) -> int:
         print(speed.table(options.against, storage=options.storage or "moto", rounds=options.repeat))
     if "cron" in wanted:
         print(cron.table())
+    if "users" in wanted:
+        print(users.table())
     return 0
 
 

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from math import ceil
 
-from benchmarks.meter import Counts
 from benchmarks.workloads import PROJECT, World, chain
 from chalicelib.engine.identity import derived_execution_id
+from chalicelib.local.meter import Counts
 from chalicelib.services.cron_options import CronOptions
 from chalicelib.services.definitions import Access
 from chalicelib.services.trigger_records import CronTrigger

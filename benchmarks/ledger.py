@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks import prices
-from benchmarks.meter import Counts
 from benchmarks.workloads import WORKLOADS, Workload, measure, per_task
-
-# A Lambda of this size spends about this long on the turn after an action, the action's own time not counted.
-TURN_COMPUTE_SEC = 0.02
+from chalicelib.local import prices
+from chalicelib.local.estimate import TURN_COMPUTE_SEC
+from chalicelib.local.meter import Counts
 
 
 def dollars_per_million(counts: Counts, tasks: int) -> float:

@@ -12,7 +12,6 @@ from typing import Final
 from uuid import uuid4
 
 import app
-from benchmarks.meter import Counts, Meter, MeteredPayloads, MeteredQueue, MeteredTable
 from benchmarks.workloads import chain, items
 from chalicelib.adapters.aws import Aws
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryQueue, MemoryTable, SeededEntropy
@@ -25,6 +24,7 @@ from chalicelib.engine.identity import child_execution_id, execution_id_from, ta
 from chalicelib.engine.records import Parent, WorkflowExecution
 from chalicelib.engine.sealing import HEADER_KEY
 from chalicelib.local.emulator import safe_moto
+from chalicelib.local.meter import Counts, Meter, MeteredPayloads, MeteredQueue, MeteredTable
 from chalicelib.services.definition_records import Kind, address_item, encode
 from chalicelib.services.definitions import Access, Placement
 from chalicelib.services.engine import StartRequest

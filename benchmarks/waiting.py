@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks import prices
-from benchmarks.ledger import TURN_COMPUTE_SEC
-from benchmarks.meter import Counts
 from benchmarks.workloads import World
 from chalicelib.engine.events import ActionCompleted
+from chalicelib.local import prices
+from chalicelib.local.estimate import TURN_COMPUTE_SEC
+from chalicelib.local.meter import Counts
 from chalicelib.vocabulary import Result, State
 
 DAYS: Final = 90

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from benchmarks.meter import Counts, Meter, MeteredPayloads, MeteredQueue, MeteredTable
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryQueue, MemoryTable, SeededEntropy
 from chalicelib.engine.records import WorkflowExecution
+from chalicelib.local.meter import Counts, Meter, MeteredPayloads, MeteredQueue, MeteredTable
 from chalicelib.services.definition_records import Kind
 from chalicelib.services.definitions import Access, Placement
 from chalicelib.services.engine import StartRequest

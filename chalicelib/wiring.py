@@ -16,7 +16,7 @@ from typing import Final
 from chalicelib.actions.egress import policy_from
 from chalicelib.actions.publishers import Publishers
 from chalicelib.actions.registry import AwsSettings, Registry
-from chalicelib.actions.secrets import DEFAULT_PREFIX, secrets_from
+from chalicelib.actions.secrets import DEFAULT_PREFIX, Secrets, secrets_from
 from chalicelib.adapters.aws import Aws
 from chalicelib.adapters.clock import SystemClock, SystemEntropy
 from chalicelib.adapters.key_sets import JsonFetcher
@@ -166,7 +166,10 @@ def _no_secret(secret_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The world of one process; of issuers of tokens and of secrets there are none, unless it is said."""
+    """The world of one process; of issuers of tokens and of secrets there are none, unless it is said.
+
+    ``secrets`` are those of actions; ``None``: where the settings say.
+    """
 
     executions: Table
     definitions: Table
@@ -176,6 +179,7 @@ class Ports:
     entropy: Entropy
     fetch_json: FetchJson = _nothing_published
     read_secret: ReadSecret = _no_secret
+    secrets: Secrets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +243,9 @@ def assemble(
     engine = _engine(settings, ports, definitions, registry, options, observe=observe)
     egress = policy_from(settings.egress_denied, settings.egress_hosts, is_local=settings.egress_local)
     place = AwsSettings(settings.region, settings.endpoint_url, settings.action_role_arn)
-    secrets = secrets_from(settings.secrets_file, settings.secret_prefix, place.region, place.endpoint_url)
+    secrets = ports.secrets or secrets_from(
+        settings.secrets_file, settings.secret_prefix, place.region, place.endpoint_url
+    )
     for_actions = ExecutorSettings(egress, place, signer, secrets)
     action_runs = _action_runs(ports, definitions, registry, for_actions, options)
     alerts = Alerts(settings.publishers, ports.queue, ports.clock)

@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks import shape, waiting
 from benchmarks.ledger import dollars_per_million
-from benchmarks.prices import cost_of
 from benchmarks.workloads import WORKLOADS, Workload, measure, per_task
+from chalicelib.local.prices import cost_of
 
 # What the workloads cost today, per task; a change that makes one dearer shows here before it meets the budget.
 _TODAY = {

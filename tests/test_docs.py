@@ -252,7 +252,7 @@ def shown(name: str, value: object) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-@pytest.mark.parametrize("command", ["serve", "run", "worker"])
+@pytest.mark.parametrize("command", ["serve", "run", "worker", "cost"])
 def test_the_tables_of_options_are_the_code(command):
     parsers = next(action for action in command_parser()._actions if action.dest == "command")
     choices = parsers.choices

@@ -32,6 +32,7 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 _ADDRESSES_TRIED_MAX = 4
 _READ_BYTES = 64 * 1024
+_CREDENTIALS = ("X-Auth-Token", "X-Service-Token", "X-Subject-Token", "X-Target-Auth-Token", "X-Api-Key")
 _QUICK_ACKNOWLEDGEMENT = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -54,13 +55,25 @@ def guarded_session(*, policy: EgressPolicy, deadline_sec: float) -> requests.Se
 
 
 def _session(adapter: _GuardedAdapter) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     session.max_redirects = HTTP_REDIRECTS_MAX
     session.adapters.clear()
     # The empty prefix catches every other scheme, so that the policy refuses it.
     session.mount("", adapter)
     return session
+
+
+class _Session(requests.Session):
+    """Takes credentials along to another host only where the user has named it: not where a redirect leads."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """The library takes ``Authorization`` away; tokens of OpenStack's kind are credentials as well."""
+        here, there = response.request.url, prepared_request.url
+        if self.should_strip_auth(here, there):  # type: ignore[no-untyped-call]
+            for name in _CREDENTIALS:
+                prepared_request.headers.pop(name, None)
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
 
 
 class _GuardedConnection(HTTPConnection):

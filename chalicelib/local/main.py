@@ -1,4 +1,4 @@
-"""The command ``mistral-local``: ``serve`` the API, ``run`` one definition, or manage API ``keys``."""
+"""The command ``mistral-local``: ``serve`` the API, ``run`` a definition, ask its ``cost``, manage API ``keys``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from chalicelib import limits
+from chalicelib.local.cost_commands import add_cost
 from chalicelib.local.cron_commands import add_cron
 from chalicelib.local.logs import complain
 from chalicelib.local.problems import LocalError
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     event.add_argument("--url", default=URL, help="the service (default: %(default)s)")
     add_cron(commands, URL)
+    add_cost(commands)
     _add_keys(commands.add_parser("keys", help="API keys of the deployment that the environment names"))
     return parser
 

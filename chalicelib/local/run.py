@@ -45,7 +45,7 @@ class Wish:
 def run(arguments: argparse.Namespace) -> int:
     """Run the definition; the exit status of the process."""
     try:
-        wish = _wish(arguments)
+        wish = wish_of(arguments)
         options = Options(arguments.storage, emulate_aws=arguments.emulate_aws, time_scale=arguments.time_scale)
         with running(options) as service:
             clock = None if options.time_scale == 1 else _clock_of(service)
@@ -165,13 +165,14 @@ def _started(caller: Caller, workflow: str, wish: Wish) -> str:
         raise UsageError(f"{workflow} cannot start: {error.text}") from error
 
 
-def _wish(arguments: argparse.Namespace) -> Wish:
+def wish_of(arguments: argparse.Namespace) -> Wish:
+    """What the command line asks for. Raises UsageError."""
     params = _json_argument("--params", arguments.params)
     if arguments.env is not None:
         params["env"] = _json_argument("--env", arguments.env)
     return Wish(
         path=arguments.file,
-        text=_text_of(arguments.file),
+        text=text_of(arguments.file),
         workflow=arguments.workflow,
         input=_json_argument("--input", arguments.input),
         params=params,
@@ -182,7 +183,7 @@ def _json_argument(option: str, text: str | None) -> JsonObject:
     if text is None:
         return {}
     if text.startswith("@"):
-        text = _text_of(text[1:])
+        text = text_of(text[1:])
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -192,7 +193,8 @@ def _json_argument(option: str, text: str | None) -> JsonObject:
     return value
 
 
-def _text_of(path: str) -> str:
+def text_of(path: str) -> str:
+    """A file, or standard input. Raises UsageError."""
     try:
         return sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
     except OSError as error:

@@ -9,9 +9,6 @@ from uuid import uuid4
 
 import pytest
 
-from benchmarks import units
-from benchmarks.meter import Counts, Meter, MeteredPayloads, MeteredQueue, MeteredTable, count_requests
-from benchmarks.prices import cost_of
 from chalicelib.adapters.aws import Aws
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryQueue, MemoryTable
 from chalicelib.adapters.payloads import S3Payloads
@@ -19,6 +16,9 @@ from chalicelib.adapters.queues import SqsQueue
 from chalicelib.adapters.schema import index_entry_bytes, item_bytes
 from chalicelib.adapters.tables import DynamoTable, create_tables
 from chalicelib.errors import ConflictException
+from chalicelib.local import units
+from chalicelib.local.meter import Counts, Meter, MeteredPayloads, MeteredQueue, MeteredTable, count_requests
+from chalicelib.local.prices import cost_of
 from chalicelib.services.ports import Check, Delete, IndexKey, Item, Message, Payloads, Put, Queue, Table
 
 NAMES_BYTES = len("pk" + "p" + "sk" + "a" + "body")

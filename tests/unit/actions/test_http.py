@@ -133,6 +133,21 @@ def test_redirects_are_followed_when_asked_for(server):
     assert result.data["content"]["headers"]["Cookie"] == "hop=1"
 
 
+def test_tokens_do_not_follow_a_redirect_to_another_host(server):
+    tokens = {"X-Auth-Token": "t-1", "x-subject-token": "t-2", "Authorization": "Bearer t-3", "X-Kept": "yes"}
+    there = f"http://localhost:{server.port}/echo"
+    result = call(url=f"{server.url}/redirect?to={there}", allow_redirects=True, headers=tokens)
+    sent = {name.lower(): value for name, value in result.data["content"]["headers"].items()}
+    assert result.data["url"] == there
+    assert sent["x-kept"] == "yes"
+    assert not {"x-auth-token", "x-subject-token", "authorization"} & set(sent)
+
+
+def test_tokens_follow_a_redirect_within_their_host(server):
+    result = call(url=f"{server.url}/redirect?to=/echo", allow_redirects=True, headers={"X-Auth-Token": "t-1"})
+    assert result.data["content"]["headers"]["X-Auth-Token"] == "t-1"
+
+
 def test_an_endless_chain_of_redirects_ends(server):
     assert "Exceeded 30 redirects" in call(url=f"{server.url}/loop", allow_redirects=True).error
     assert len(server.received) == 31

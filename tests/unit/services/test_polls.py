@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.meter import Meter, MeteredQueue, MeteredTable
 from chalicelib.actions.registry import ActionContext, Pending, Polling, action
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryQueue, MemoryTable, SeededEntropy
 from chalicelib.engine.events import PauseRequested, ResumeRequested, StopRequested
+from chalicelib.local.meter import Meter, MeteredQueue, MeteredTable
 from chalicelib.services.action_runs import RunRequest
 from chalicelib.services.carriers import Lease, Thread
 from chalicelib.services.definition_records import Kind

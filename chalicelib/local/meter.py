@@ -16,12 +16,12 @@ from math import ceil
 from threading import Lock
 from typing import Any
 
-from benchmarks import units
 from chalicelib.adapters.bounds import address_of, bulk_plan
 from chalicelib.adapters.queues import BATCH_MESSAGES_MAX
 from chalicelib.adapters.schema import item_bytes
 from chalicelib.adapters.tables import GET_BATCH_MAX, WRITE_BATCH_MAX
 from chalicelib.errors import ConflictException
+from chalicelib.local import units
 from chalicelib.services.ports import (
     Check,
     Delete,
