@@ -9,6 +9,7 @@ from functools import cache
 
 from chalice.app import CloudWatchEvent, SQSEvent
 
+from chalicelib.adapters.telemetry import process_telemetry
 from chalicelib.api import (
     action_executions,
     code_sources,
@@ -90,7 +91,7 @@ def all_routes(given: Provider = services) -> tuple[Route, ...]:
     return maintenance.guarded(every, given)
 
 
-app = MistralApi("mistral-serverless", api_settings)
+app = MistralApi("mistral-serverless", api_settings, around=lambda door, id_: process_telemetry().invocation(door, id_))
 
 
 @app.authorizer(name="authorizer", ttl_seconds=0)

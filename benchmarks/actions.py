@@ -10,7 +10,8 @@ import app
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryQueue, MemoryTable, SeededEntropy
 from chalicelib.api.caller import Caller
 from chalicelib.api.http import ApiSettings, Call, Handler
-from chalicelib.wiring import Ports, Settings, assemble
+from chalicelib.settings import Settings
+from chalicelib.wiring import Ports, assemble
 
 PATHS: Final = (
     ("/v2/actions", "limit=20"),

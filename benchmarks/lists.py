@@ -31,8 +31,9 @@ from chalicelib.services.engine import StartRequest
 from chalicelib.services.execution_places import places_of
 from chalicelib.services.ports import Item, Table
 from chalicelib.services.triggers import CronRequest
+from chalicelib.settings import Settings
 from chalicelib.vocabulary import JsonObject, State
-from chalicelib.wiring import Ports, Settings, assemble
+from chalicelib.wiring import Ports, assemble
 
 PROJECT: Final = "bench"
 PAGE: Final = 20

@@ -17,8 +17,9 @@ from chalicelib.local.meter import Counts, Meter, MeteredPayloads, MeteredQueue,
 from chalicelib.services.definition_records import Kind
 from chalicelib.services.definitions import Access, Placement
 from chalicelib.services.engine import StartRequest
+from chalicelib.settings import Settings
 from chalicelib.vocabulary import JsonObject, State
-from chalicelib.wiring import Ports, Settings, assemble
+from chalicelib.wiring import Ports, assemble
 
 PROJECT = "bench"
 REAL_ACTION = "std.sleep seconds=0"

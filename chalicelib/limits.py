@@ -236,6 +236,19 @@ NOTICE_PAUSE_MAX_SEC: Final = 900
 EXPIRATION_STEP_SEC: Final = 30.0
 EXPIRATION_BATCH_MAX: Final = 1000
 
+# Operations
+LOG_TEXT_CHARACTERS_MAX: Final = 2000
+LOG_FRAMES_MAX: Final = 25
+# CloudWatch takes so many values of a metric in one line.
+METRIC_VALUES_PER_LINE_MAX: Final = 100
+METRIC_VALUES_MAX: Final = 1000
+# How long after its moment something that is due counts as stuck; the clock looks every minute.
+DOCTOR_OVERDUE_SEC: Final = 600
+DOCTOR_EXECUTIONS_MAX: Final = 1000
+DOCTOR_PAYLOADS_MAX: Final = 1000
+DOCTOR_SAMPLES_MAX: Final = 10
+REDRIVE_MESSAGES_MAX: Final = 10_000
+
 # DynamoDB's own
 ITEM_BYTES_MAX: Final = 400 * 1024
 TRANSACTION_WRITES_MAX: Final = 100

@@ -1,22 +1,17 @@
-"""Composition: settings from the environment, and the objects of one process, built once per cold start.
-
-Every setting has a name beginning with ``MISTRAL_`` (but for AWS's own) and a default; ``docs/operations.md`` has
-the table.
-"""
+"""Composition: the objects of one process, built once per cold start, as the settings want them."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Final
 
 from chalicelib.actions.egress import policy_from
 from chalicelib.actions.publishers import Publishers
 from chalicelib.actions.registry import AwsSettings, Registry
-from chalicelib.actions.secrets import DEFAULT_PREFIX, Secrets, secrets_from
+from chalicelib.actions.secrets import Secrets, secrets_from
 from chalicelib.adapters.aws import Aws
 from chalicelib.adapters.clock import SystemClock, SystemEntropy
 from chalicelib.adapters.key_sets import JsonFetcher
@@ -25,135 +20,46 @@ from chalicelib.adapters.payloads import CachedPayloads, S3Payloads
 from chalicelib.adapters.queues import SqsQueue
 from chalicelib.adapters.secrets import secret_text
 from chalicelib.adapters.tables import DynamoTable
+from chalicelib.adapters.telemetry import process_telemetry
 from chalicelib.api.caller import PROJECT_WITHOUT_AUTHENTICATION
 from chalicelib.errors import IdentityUnavailableException, MistralError
 from chalicelib.expressions.options import Options
 from chalicelib.expressions.webhook_tokens import WebhookSigner
-from chalicelib.limits import ALARM_INTERVAL_SEC, FIELD_BYTES_MAX
+from chalicelib.services.action_calls import ExecutorSettings
 from chalicelib.services.action_runs import ActionRuns
 from chalicelib.services.alerts import Alerts
 from chalicelib.services.api_keys import ApiKeys
-from chalicelib.services.auth_settings import AuthSettings
 from chalicelib.services.authentication import Authentication
 from chalicelib.services.clock_door import ClockDoor
+from chalicelib.services.counting import counting
 from chalicelib.services.cron_desk import CronDesk
 from chalicelib.services.cron_firing import CronFiring
 from chalicelib.services.definitions import Definitions
 from chalicelib.services.dispatcher import Dispatcher
 from chalicelib.services.engine import EngineService
-from chalicelib.services.event_door import EventDefinition, EventDoor, event_definitions
+from chalicelib.services.event_door import EventDoor
 from chalicelib.services.execution_store import ExecutionStore
-from chalicelib.services.executor import Executor, ExecutorSettings
-from chalicelib.services.expiration import Expiration, ExpirationPolicy
+from chalicelib.services.executor import Executor
+from chalicelib.services.expiration import Expiration
 from chalicelib.services.journal import log_changes
 from chalicelib.services.maintenance import Maintenance
 from chalicelib.services.members import Members, MemberStore
-from chalicelib.services.messages import NOTIFICATIONS, TASKS, TASKS_LONG, target_fault
-from chalicelib.services.notifier import Notifier, publishers_from
+from chalicelib.services.messages import NOTIFICATIONS, TASKS, TASKS_LONG
+from chalicelib.services.notifier import Notifier
 from chalicelib.services.ports import Clock, Entropy, FetchJson, Payloads, Queue, ReadSecret, Table
 from chalicelib.services.reading import Reader
 from chalicelib.services.static_checks import StaticChecks
+from chalicelib.services.telemetry import NO_TELEMETRY, Telemetry
 from chalicelib.services.trees import Trees
 from chalicelib.services.trigger_store import TriggerStore
 from chalicelib.services.triggers import Triggers
 from chalicelib.services.turns import Observer, Turns, TurnSettings
 from chalicelib.services.webhooks import Webhooks
 from chalicelib.services.workflow_users import TriggersAndMembers
-from chalicelib.vocabulary import Json, JsonObject
+from chalicelib.settings import Settings
+from chalicelib.vocabulary import Json
 
-_LANGUAGES: Final = frozenset({"yaql", "jinja"})
 _WEBHOOK_SECRET_CHARACTERS_MIN: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What may differ between deployments. Sizes in bytes, times in seconds."""
-
-    stage: str = "local"
-    storage: str = "aws"
-    table_prefix: str = "mistral-"
-    region: str = "us-east-1"
-    endpoint_url: str | None = None
-    payload_bucket: str = "mistral-payloads"
-    auth: str = "none"
-    authentication: AuthSettings = field(default_factory=AuthSettings)
-    languages: frozenset[str] = _LANGUAGES
-    field_bytes_max: int = FIELD_BYTES_MAX
-    alarm_interval_sec: float = ALARM_INTERVAL_SEC
-    egress_local: bool = False
-    egress_denied: tuple[str, ...] = ()
-    egress_hosts: frozenset[str] = frozenset()
-    secret_prefix: str = DEFAULT_PREFIX
-    secrets_file: str | None = None
-    lambda_prefix: str | None = None
-    shared_path: str | None = None
-    action_role_arn: str | None = None
-    targets: frozenset[str] = frozenset()
-    event_definitions: tuple[EventDefinition, ...] = ()
-    webhook_secret: str = field(default="", repr=False)
-    public_url: str = ""
-    publishers: Mapping[str, JsonObject] = field(default_factory=dict, repr=False)
-    expiration: ExpirationPolicy = field(default_factory=ExpirationPolicy)
-
-    @staticmethod
-    def from_environment(environment: Mapping[str, str]) -> Settings:
-        """Read the settings. Raises MistralError naming a setting that makes no sense."""
-        prefix = environment.get("MISTRAL_TABLE_PREFIX", "mistral-")
-        stage = environment.get("MISTRAL_STAGE", "local")
-        languages = frozenset(
-            language.strip() for language in environment.get("MISTRAL_LANGUAGES", "yaql,jinja").split(",") if language
-        )
-        if not languages <= _LANGUAGES:
-            raise MistralError(f"MISTRAL_LANGUAGES may name yaql and jinja, not {', '.join(languages - _LANGUAGES)}.")
-        authentication = AuthSettings.from_environment(environment)
-        settings = Settings(
-            stage=stage,
-            storage=environment.get("MISTRAL_STORAGE", "aws"),
-            table_prefix=prefix,
-            region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1",
-            endpoint_url=environment.get("MISTRAL_ENDPOINT_URL") or None,
-            payload_bucket=environment.get("MISTRAL_PAYLOAD_BUCKET", f"{prefix}payloads"),
-            auth=authentication.auth,
-            authentication=authentication,
-            languages=languages,
-            field_bytes_max=_number(environment, "MISTRAL_FIELD_KB_MAX", FIELD_BYTES_MAX // 1024) * 1024,
-            alarm_interval_sec=_number(environment, "MISTRAL_ALARM_INTERVAL_SEC", ALARM_INTERVAL_SEC),
-            egress_local=stage == "local",
-            egress_denied=_listed(environment, "MISTRAL_EGRESS_DENIED"),
-            egress_hosts=frozenset(_listed(environment, "MISTRAL_EGRESS_HOSTS")),
-            secret_prefix=environment.get("MISTRAL_SECRET_PREFIX", DEFAULT_PREFIX),
-            secrets_file=environment.get("MISTRAL_SECRETS_FILE") or None,
-            lambda_prefix=environment.get("MISTRAL_LAMBDA_PREFIX") or None,
-            shared_path=environment.get("MISTRAL_SHARED_PATH") or None,
-            action_role_arn=environment.get("MISTRAL_ACTION_ROLE_ARN") or None,
-            targets=frozenset(name for name in environment.get("MISTRAL_TARGETS", "").split(",") if name),
-            event_definitions=event_definitions(environment.get("MISTRAL_EVENT_DEFINITIONS", "")),
-            webhook_secret=environment.get("MISTRAL_WEBHOOK_SECRET", ""),
-            public_url=environment.get("MISTRAL_PUBLIC_URL", "").rstrip("/"),
-            publishers=publishers_from(environment.get("MISTRAL_NOTIFY", "")),
-            expiration=ExpirationPolicy.from_environment(environment),
-        )
-        if settings.storage not in ("aws", "memory"):
-            raise MistralError(f"MISTRAL_STORAGE is aws or memory, not {settings.storage!r}.")
-        if settings.auth == "none" and stage != "local":
-            raise MistralError("MISTRAL_AUTH=none is for a local service only; set another for this stage.")
-        for fault in filter(None, map(target_fault, settings.targets)):
-            raise MistralError(f"MISTRAL_TARGETS: {fault}.")
-        if settings.secrets_file and stage != "local":
-            raise MistralError("MISTRAL_SECRETS_FILE is for a local service only: its secrets belong to every project.")
-        return settings
-
-
-def _listed(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in environment.get(name, "").split(",") if part.strip())
-
-
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
-    text = environment.get(name, str(default))
-    try:
-        return int(text)
-    except ValueError:
-        raise MistralError(f"{name} is a whole number, not {text!r}.") from None
 
 
 def _nothing_published(address: str) -> Json:
@@ -180,6 +86,7 @@ class Ports:
     fetch_json: FetchJson = _nothing_published
     read_secret: ReadSecret = _no_secret
     secrets: Secrets | None = None
+    telemetry: Telemetry = NO_TELEMETRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +250,8 @@ def _engine(
         ports.clock,
         TurnSettings(options, settings.field_bytes_max, settings.alarm_interval_sec, settings.publishers),
         pause=getattr(ports.clock, "pause", time.sleep),
-        observe=observe,
+        observe=counting(observe, ports.telemetry),
+        telemetry=ports.telemetry,
     )
     dispatcher = Dispatcher(turns, ports.queue, ports.clock, settings.targets)
     return EngineService(turns, dispatcher, definitions, ports.clock, ports.entropy)
@@ -443,5 +351,7 @@ def container() -> Container:
         settings = replace(settings, webhook_secret=secret_text(aws, settings.webhook_secret))
     if settings.storage == "memory":
         # No worker outside this process could see the queue of a target: its tasks run here.
-        return assemble(replace(settings, targets=frozenset()), memory_ports())
-    return assemble(settings, aws_ports(settings))
+        settings, ports = replace(settings, targets=frozenset()), memory_ports()
+    else:
+        ports = aws_ports(settings)
+    return assemble(settings, replace(ports, telemetry=process_telemetry()))

@@ -24,7 +24,7 @@ from chalicelib.local.cloud import (
     VISIBILITY_TIMEOUTS,
     names_with_prefix,
 )
-from infra import functions, gateway, roles
+from infra import functions, gateway, monitoring, roles
 from infra.functions import BUCKET, logical
 from infra.parameters import CONDITIONS, KEY, NO_VALUE, PARAMETERS, with_key
 from infra.roles import Names
@@ -58,7 +58,12 @@ def template_for(made: Names) -> dict[str, Any]:
     resources[f"{BUCKET}Policy"] = _encrypted_connections_only()
     dead_events, name, retention_sec = functions.dead_events(made)
     resources[dead_events] = _queue(name, MessageRetentionPeriod=retention_sec)
-    for more in (functions.resources(made, dead_events), gateway.resources(made.prefix), roles.resources(made)):
+    for more in (
+        functions.resources(made, dead_events),
+        gateway.resources(made.prefix),
+        roles.resources(made),
+        monitoring.resources(made),
+    ):
         resources = _merged(resources, more)
     return {"Parameters": PARAMETERS, "Conditions": CONDITIONS, "Resources": resources}
 

@@ -12,7 +12,8 @@ from chalicelib.services.definition_records import Kind
 from chalicelib.services.definition_rules import Access, Placement
 from chalicelib.services.engine import StartRequest
 from chalicelib.services.messages import TASKS, TASKS_LONG
-from chalicelib.wiring import Container, Ports, Settings, assemble
+from chalicelib.settings import Settings
+from chalicelib.wiring import Container, Ports, assemble
 
 PROJECT = "docs"
 MESSAGES_MAX = 500

@@ -23,13 +23,16 @@ from chalicelib.actions import registry as action_registry
 from chalicelib.actions.action import ActionContext, FunctionAction, Pending, perform
 from chalicelib.actions.aws_models import AwsModels
 from chalicelib.actions.openstack_services import SERVICES
+from chalicelib.adapters.telemetry import TelemetrySettings
 from chalicelib.api.http import ApiSettings
 from chalicelib.errors import DefinitionError
 from chalicelib.lang import parser
 from chalicelib.local.main import _parser as command_parser
 from chalicelib.services.auth_settings import AuthSettings
+from chalicelib.services.diagnosis import Problem
 from chalicelib.services.expiration import ExpirationPolicy
-from chalicelib.wiring import Settings
+from chalicelib.services.telemetry import Metric
+from chalicelib.settings import Settings
 from tests.docs_service import USUAL_URL, bash, serving
 from tests.in_memory import World
 from tests.markdown import PAGES, ROOT, Block, anchors, blocks, code, links, prose, rows
@@ -228,7 +231,7 @@ def test_the_table_of_settings_is_the_code():
     table = [cells for cells in rows(DOCS / "operations.md", "Settings") if "`" in cells[0]]
     asked = Asked()
     values: dict[str, object] = {}
-    read = (Settings, AuthSettings, ApiSettings, ExpirationPolicy)
+    read = (Settings, AuthSettings, ApiSettings, ExpirationPolicy, TelemetrySettings)
     for kind in read:
         settings = kind.from_environment(asked)
         values |= {field.name: getattr(settings, field.name) for field in fields(settings)}
@@ -252,21 +255,40 @@ def shown(name: str, value: object) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-@pytest.mark.parametrize("command", ["serve", "run", "worker", "cost"])
-def test_the_tables_of_options_are_the_code(command):
+@pytest.mark.parametrize(
+    ("command", "section"),
+    [
+        ("serve", "The local service"),
+        ("run", "The local service"),
+        ("worker", "The local service"),
+        ("cost", "The local service"),
+        ("doctor", "The doctor"),
+    ],
+)
+def test_the_tables_of_options_are_the_code(command, section):
     parsers = next(action for action in command_parser()._actions if action.dest == "command")
     choices = parsers.choices
     assert isinstance(choices, dict)
     real = {option: found.default for found in choices[command]._actions for option in found.option_strings}
     real = {option: default for option, default in real.items() if option not in ("-h", "--help")}
-    table = rows(DOCS / "operations.md", "The local service")
+    table = rows(DOCS / "operations.md", section)
     start = next(i for i, cells in enumerate(table) if cells[0] == f"option of `{command}`")
     told: dict[str, str] = {}
     for cells in table[start + 1 :]:
-        if cells[0].startswith("option of"):
+        if cells[0].startswith(("option of", "finding")):
             break
         told |= dict.fromkeys(re.findall(r"`(--[\w-]+)`", cells[0]), code(cells[1]))
     assert told == {option: "" if default in (None, False) else str(default) for option, default in real.items()}
+
+
+def test_the_table_of_metrics_is_the_code():
+    told = [name for cells in rows(DOCS / "operations.md", "Metrics") for name in re.findall(r"`(\w+)`", cells[0])]
+    assert sorted(told) == sorted(map(str, Metric))
+
+
+def test_the_table_of_findings_is_the_code():
+    told = {code(cells[0]) for cells in rows(DOCS / "operations.md", "The doctor")} - {""}
+    assert {name for name in told if not name.startswith("-")} == set(map(str, Problem))
 
 
 def test_the_table_of_actions_is_the_registry():

@@ -44,7 +44,7 @@ def test_each_queue_that_a_door_listens_to_is_there_with_its_dead_letters_and_ti
 
 def test_a_target_gets_a_queue_of_its_own_that_no_door_listens_to():
     added = resources.template(["gpu"])["Resources"].keys() - resources.template()["Resources"].keys()
-    assert added == {"MistralGpuQueue", "MistralGpuDeadLetters"}
+    assert added == {"MistralGpuQueue", "MistralGpuDeadLetters", "DeadLettersGpuAlarm", "OldMessagesGpuAlarm"}
     queue = resources.template(["gpu"])["Resources"]["MistralGpuQueue"]["Properties"]
     assert (queue["QueueName"], queue["VisibilityTimeout"]) == ("mistral-gpu", limits.WORKER_LEASE_SEC)
     assert names_with_prefix("mistral-", ["gpu"]).targets == ("mistral-gpu",)

@@ -11,6 +11,7 @@ import binascii
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Protocol
@@ -157,6 +158,8 @@ CREATED: Final = 201
 NO_CONTENT: Final = Answer(status=204)
 
 Handler = Callable[[Call], Answer]
+# What surrounds the handling of an event, by the name of the door and the id of the request.
+Around = Callable[[str, str], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,20 +380,38 @@ def cors_headers(origin: str | None, settings: ApiSettings) -> dict[str, str]:
     return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": _CORS_EXPOSED}
 
 
+def request_id_of(event: Any) -> str:
+    """The id of a request of API Gateway, or of the invocation with which Lambda brought another event."""
+    if isinstance(event, Mapping):
+        return str((event.get("requestContext") or {}).get("requestId") or "")
+    return str(getattr(getattr(event, "context", None), "aws_request_id", ""))
+
+
 class MistralApi(Chalice):
     """The Chalice app, answering in Mistral's words also where no route does: unknown paths, methods not offered."""
 
-    def __init__(self, app_name: str, settings: Callable[[], ApiSettings]) -> None:
+    def __init__(
+        self, app_name: str, settings: Callable[[], ApiSettings], *, around: Around = lambda _door, _id: nullcontext()
+    ) -> None:
         super().__init__(app_name, configure_logs=False)
         self._api_settings = settings
+        self._around = around
 
     def _wrap_handler(self, handler_type: str, handler_name: str, user_handler: Callable[..., Any]) -> Any:
+        def door(event: Any) -> Any:
+            with self._around(handler_name, request_id_of(event)):
+                return user_handler(event)
+
         if handler_type == "authorizer":
-            return RequestAuthorizer(handler_name, user_handler)
-        return super()._wrap_handler(handler_type, handler_name, user_handler)
+            return RequestAuthorizer(handler_name, door)
+        return super()._wrap_handler(handler_type, handler_name, door)
 
     def __call__(self, event: JsonObject, context: Any) -> JsonObject:
         """Answer one event of API Gateway."""
+        with self._around("api", request_id_of(event)):
+            return self._answered(event, context)
+
+    def _answered(self, event: JsonObject, context: Any) -> JsonObject:
         answer = self._refusal(event) or super().__call__(event, context)
         origin = next((value for name, value in (event.get("headers") or {}).items() if name.lower() == "origin"), None)
         if origin:

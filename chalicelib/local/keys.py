@@ -15,7 +15,7 @@ from chalicelib.adapters.tables import DynamoTable
 from chalicelib.errors import MistralError
 from chalicelib.local.problems import LocalError
 from chalicelib.services.api_keys import ApiKey, ApiKeys
-from chalicelib.wiring import Settings
+from chalicelib.settings import Settings
 
 
 def keys(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
+from chalicelib.services.masking import masked
 from chalicelib.vocabulary import State
 
 LOGGER: Final = "mistral"
@@ -93,7 +94,7 @@ class LineFormatter(logging.Formatter):
         """See ``logging.Formatter``."""
         clock = self._painter.quiet(time.strftime("%H:%M:%S", time.localtime(record.created)))
         change = getattr(record, "mistral", None)
-        text = change_line(change, self._painter) if isinstance(change, Mapping) else record.getMessage()
+        text = change_line(change, self._painter) if isinstance(change, Mapping) else masked(record.getMessage())
         if record.levelno >= logging.WARNING:
             text = f"{self._painter.state(record.levelname)}  {text}"
         if record.exc_info:

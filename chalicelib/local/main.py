@@ -1,4 +1,4 @@
-"""The command ``mistral-local``: ``serve`` the API, ``run`` a definition, ask its ``cost``, manage API ``keys``."""
+"""``mistral-local``: ``serve`` the API, ``run`` a definition, its ``cost``, API ``keys``, the ``doctor``."""
 
 from __future__ import annotations
 
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     event.add_argument("--url", default=URL, help="the service (default: %(default)s)")
     add_cron(commands, URL)
     add_cost(commands)
+    _add_doctor(commands.add_parser("doctor", help="find what is wrong with the deployment that the environment names"))
     _add_keys(commands.add_parser("keys", help="API keys of the deployment that the environment names"))
     return parser
 
@@ -135,6 +136,15 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--project", help="only those of a project")
     revoke = commands.add_parser("revoke", help="remove a key")
     revoke.add_argument("key", help="its id")
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--endpoint-url", metavar="URL", help="another endpoint than AWS's own (default: as MISTRAL_ENDPOINT_URL says)"
+    )
+    parser.add_argument("--fix", action="store_true", help="repair what can be repaired without harm")
+    parser.add_argument("--redrive", metavar="QUEUE", help="only send the dead letters of this queue again")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def _days(text: str) -> int:

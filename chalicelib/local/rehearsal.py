@@ -29,8 +29,9 @@ from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.services.messages import NOTIFICATIONS, TASKS, TASKS_LONG
 from chalicelib.services.ports import INDEX_ALARM, Payloads, Queue, Table
 from chalicelib.services.reading import Reader, Sight
+from chalicelib.settings import Settings
 from chalicelib.vocabulary import JsonObject, State
-from chalicelib.wiring import Container, Ports, Settings, assemble
+from chalicelib.wiring import Container, Ports, assemble
 
 PROJECT: Final = "cost"
 BEGINS_AT: Final = 1_800_000_000.0

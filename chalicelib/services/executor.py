@@ -11,54 +11,37 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from chalicelib.actions.registry import (
-    ActionContext,
-    AwsSettings,
-    EgressPolicy,
     Pending,
     Polling,
     Registry,
-    comes_later,
-    perform,
 )
-from chalicelib.actions.secrets import Secrets
 from chalicelib.engine.decider import executor_died
 from chalicelib.engine.effects import RunAction
 from chalicelib.engine.events import ActionCompleted, ClaimExpired, TimerFired
-from chalicelib.engine.identity import action_id, task_id
-from chalicelib.engine.records import ActionExecution, Poll, TaskExecution, WorkflowExecution
+from chalicelib.engine.records import ActionExecution, TaskExecution, WorkflowExecution
 from chalicelib.errors import ConflictException, MistralError, NotFoundException
-from chalicelib.expressions.webhook_tokens import Grant, Subject, SubjectKind, WebhookSigner
-from chalicelib.limits import WEBHOOK_LIFE_SEC
 from chalicelib.services import messages
+from chalicelib.services.action_calls import ActionCalls, ExecutorSettings
 from chalicelib.services.action_runs import ActionRuns
-from chalicelib.services.carriers import TURN_RESERVE_SEC, Lease, LeaveMessage, Thread, kept_alive, within
+from chalicelib.services.carriers import TURN_RESERVE_SEC, Lease, LeaveMessage, Thread
 from chalicelib.services.claims import Claims, Held, claim_body, claim_key, read_claim
 from chalicelib.services.cron_firing import CronFiring
 from chalicelib.services.dispatcher import Carried
 from chalicelib.services.engine import EngineService
 from chalicelib.services.maintenance import Maintenance
 from chalicelib.services.parking import parking_key
-from chalicelib.services.polls import RECEIVES_MAX, Hopeless, Polls, answer_of
+from chalicelib.services.polls import RECEIVES_MAX, Hopeless, Polls
 from chalicelib.services.ports import Clock, Item, Put, Queue
+from chalicelib.services.telemetry import Metric
 from chalicelib.vocabulary import JsonObject, Result, State
 
 _LOG: Final = logging.getLogger("mistral.executor")
 _MESSAGES_AT_ONCE: Final = 10
 _CLAIM_ATTEMPTS_MAX: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorSettings:
-    """What actions may use."""
-
-    egress: EgressPolicy
-    aws: AwsSettings
-    webhooks: WebhookSigner | None = None
-    secrets: Secrets | None = None
 
 
 class Executor:
@@ -77,15 +60,16 @@ class Executor:
         maintenance: Maintenance | None = None,
     ) -> None:
         self._engine = engine
+        self._telemetry = engine.turns.telemetry
         self._store = engine.turns.store
         self._registry = registry
         self._action_runs = action_runs
         self._queue = queue
         self._clock = clock
-        self._settings = settings
         self._cron = cron
         self._maintenance = maintenance
         self._claims = Claims(engine.turns)
+        self._calls = ActionCalls(engine.turns, registry, action_runs, self._claims, clock=clock, settings=settings)
         self._polls = Polls(self._claims, engine.dispatcher, clock)
 
     def handle_batch(self, records: Sequence[Mapping[str, Any]], remaining_sec: float) -> list[str]:
@@ -110,6 +94,7 @@ class Executor:
             # The execution was deleted: there is nothing left to do for it.
             return True
         except Exception:  # noqa: BLE001 - a door: one message that fails does not take its neighbours along
+            self._telemetry.count(Metric.MESSAGES_FAILED)
             _LOG.exception("message failed", extra={"mistral": {"info": message_id}})
             return False
         return True
@@ -162,6 +147,7 @@ class Executor:
     def _timer(self, execution_id: str, body: JsonObject, thread: Thread, until: float) -> None:
         """A timer's message; one that comes early is sent again, since timers never fire before their time."""
         event = TimerFired(body["o"], body["s"])
+        self._telemetry.measure(Metric.TIMER_LATE_SEC, max(0.0, self._clock.now() - body["d"]))
         self._carry_on(self._engine.proceed(execution_id, event, until=until, carrier=thread), thread)
 
     def _told(self, execution_id: str, facts: JsonObject, thread: Thread, until: float) -> None:
@@ -369,7 +355,8 @@ class Executor:
         """Run an action, take its result home, and go on with an action that this released, until there is none."""
         until = thread.deadline - TURN_RESERVE_SEC
         while True:
-            result = self._run(header, task, action, thread, held.claim.poll if held is not None else None)
+            poll = held.claim.poll if held is not None else None
+            result = self._calls.run(header, task, action, thread, poll)
             if isinstance(result, Pending):
                 self._polls.keep(header, task, action, thread, pending=result, held=held)
                 return
@@ -388,58 +375,6 @@ class Executor:
             if latest is None or next_task is None or next_action is None:
                 return
             carried, header, task, action, held = following, latest, next_task, next_action, None
-
-    def _run(
-        self,
-        header: WorkflowExecution,
-        task: TaskExecution,
-        action: ActionExecution,
-        thread: Thread,
-        poll: Poll | None,
-    ) -> Result | None:
-        """The result of an action; ``None`` for an asynchronous one that has been started well."""
-        name, value = (action.base.name, action.base.input) if action.base else (action.name, action.input)
-        runnable = self._registry.find(name) or self._action_runs.find_dynamic(header, name)
-        if runnable is None:
-            return Result(error=f"The action '{name}' is not known to this executor.")
-        identifier = action_id(header.id, task.ordinal, action.number)
-        left_sec = thread.deadline - self._clock.now() - TURN_RESERVE_SEC
-        limit_sec = left_sec if action.timeout_sec is None else min(left_sec, action.timeout_sec)
-        context = ActionContext(
-            workflow_execution_id=header.public,
-            task_execution_id=task_id(header.id, task.ordinal),
-            action_execution_id=identifier,
-            workflow_name=header.workflow_name,
-            callback_url=f"/v2/action_executions/{identifier}",
-            webhook_url=None if runnable.is_sync else self._webhook_url(header, identifier),
-            project_id=header.project_id,
-            deadline_sec=limit_sec,
-            egress=self._settings.egress,
-            aws=self._settings.aws,
-            is_executor=True,
-            secrets=self._settings.secrets,
-            pending=poll.memo if poll is not None else None,
-        )
-        data = self._input(header, value)
-        with kept_alive(thread.lease, lambda: self._claims.renew(header, task, action, thread)):
-            if action.timeout_sec is None:
-                result = perform(runnable, data, context)
-            else:
-                result = within(limit_sec, lambda: perform(runnable, data, context))
-        return None if comes_later(runnable, result) else answer_of(runnable, result)
-
-    def _webhook_url(self, header: WorkflowExecution, identifier: str) -> str | None:
-        """What an asynchronous action may hand on to whoever is to complete it."""
-        signer = self._settings.webhooks
-        if signer is None:
-            return None
-        now = self._clock.now()
-        subject = Subject(SubjectKind.ACTION, identifier, header.project_id)
-        return signer.url(Grant(subject, now, now + WEBHOOK_LIFE_SEC))
-
-    def _input(self, header: WorkflowExecution, value: Any) -> JsonObject:
-        data: JsonObject = self._store.value(header.id, value) or {}
-        return data
 
 
 def _effect(ordinal: int, action: ActionExecution) -> RunAction:

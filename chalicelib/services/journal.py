@@ -17,10 +17,11 @@ def log_changes(before: WorkflowExecution, after: WorkflowExecution, transition:
     """One line for the workflow, if its state changed, and one for each task whose state changed."""
     if not _LOG.isEnabledFor(logging.INFO):
         return
-    for task, earlier in _changed_tasks(before, after, transition):
+    for task, earlier in changed_tasks(before, after, transition):
         facts = {
             "workflow": after.workflow_name,
             "execution": after.public,
+            "project": after.project_id,
             "task": task.name,
             "task_id": task_id(after.id, task.ordinal),
             "before": str(earlier) if earlier else None,
@@ -31,18 +32,27 @@ def log_changes(before: WorkflowExecution, after: WorkflowExecution, transition:
         facts = {
             "workflow": after.workflow_name,
             "execution": after.public,
+            "project": after.project_id,
             "before": str(before.state),
             "after": str(after.state),
         }
         _LOG.info("workflow %s is %s", after.workflow_name, after.state, extra={"mistral": facts})
 
 
-def _changed_tasks(
+def touched_tasks(
     before: WorkflowExecution, after: WorkflowExecution, transition: Transition
-) -> Iterator[tuple[TaskExecution, str | None]]:
+) -> Iterator[tuple[TaskExecution, TaskExecution | None]]:
+    """The tasks that a commit wrote, in their order, each as it was before if it was unfinished."""
     tasks = {**transition.tasks, **{o: t for o, t in after.frontier.items() if before.frontier.get(o) is not t}}
     for ordinal in sorted(tasks):
-        earlier = before.frontier.get(ordinal)
+        yield tasks[ordinal], before.frontier.get(ordinal)
+
+
+def changed_tasks(
+    before: WorkflowExecution, after: WorkflowExecution, transition: Transition
+) -> Iterator[tuple[TaskExecution, str | None]]:
+    """The tasks whose states a commit has changed, in their order, each with its state before."""
+    for task, earlier in touched_tasks(before, after, transition):
         state = earlier.state if earlier is not None else None
-        if tasks[ordinal].state is not state:
-            yield tasks[ordinal], state
+        if task.state is not state:
+            yield task, state

@@ -28,6 +28,7 @@ from chalicelib.services import messages
 from chalicelib.services.alerts import announcement_of
 from chalicelib.services.engine import EngineService
 from chalicelib.services.ports import Clock, Delete, Item, Put, Queue
+from chalicelib.services.telemetry import Metric
 from chalicelib.vocabulary import JsonObject
 
 _LOG: Final = logging.getLogger("mistral.notifications")
@@ -93,6 +94,7 @@ class Notifier:
             try:
                 self.handle(json.loads(record["body"]), str(record["messageId"]), deadline)
             except Exception:  # noqa: BLE001 - a door: one message that fails does not take its neighbours along
+                self.engine.turns.telemetry.count(Metric.MESSAGES_FAILED)
                 _LOG.exception("message failed", extra={"mistral": {"info": str(record["messageId"])}})
                 failed.append(str(record["messageId"]))
         return failed
@@ -118,6 +120,7 @@ class Notifier:
         except NotDelivered as error:
             tries = body["n"] + 1
             if tries >= NOTICE_TRIES_MAX:
+                self.lost()
                 _LOG.error("alert given up after %d tries: %s", tries, error)
                 return
             self.queue.send([messages.alert_message(body["p"], body["facts"], tries, pause_sec(tries))])
@@ -126,10 +129,16 @@ class Notifier:
         """Tell a publisher. Raises PublisherRefused or NotDelivered."""
         try:
             self._teller.publish(publisher, announcement)
+            self.engine.turns.telemetry.count(Metric.NOTIFICATIONS_TOLD)
         except PublisherRefused:
+            self.lost()
             raise
         except Exception as error:
             raise NotDelivered(str(error) or type(error).__name__) from error
+
+    def lost(self) -> None:
+        """Count an event or alert that a publisher will never be told of."""
+        self.engine.turns.telemetry.count(Metric.NOTIFICATIONS_FAILED)
 
 
 def publishers_from(text: str) -> dict[str, JsonObject]:
@@ -242,6 +251,7 @@ class _Courier:
                 self._lease = replace(self._lease, failures=0, is_hopeless=False)
                 return True
         if self._lease.failures:
+            self._world.lost()
             _LOG.error("event %s given up: %s", announcement.id, reason, extra=_facts(header))
             self._lease = replace(self._lease, failures=0, is_hopeless=True)
         return True

@@ -27,6 +27,7 @@ from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.services.parking import Parking
 from chalicelib.services.ports import Clock
 from chalicelib.services.sessions import Session, Sessions
+from chalicelib.services.telemetry import NO_TELEMETRY, TURN, Metric, Telemetry
 from chalicelib.vocabulary import State
 
 __all__ = ["Carrier", "Observer", "Outcome", "TurnSettings", "Turns"]
@@ -52,7 +53,9 @@ class Turns:
         *,
         pause: Callable[[float], None],
         observe: Observer | None = None,
+        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
+        self.telemetry = telemetry
         self.store = store
         self.definitions = definitions
         self._clock = clock
@@ -78,6 +81,10 @@ class Turns:
 
     def begin(self, draft: Draft) -> Outcome:
         """Store a new execution with its first turn. Raises ConflictException if it exists already."""
+        with self.telemetry.timed(TURN, {"execution": draft.header.id}):
+            return self._begun(draft)
+
+    def _begun(self, draft: Draft) -> Outcome:
         session = Session(draft.header, draft.loaded, facts_at=self._clock.now())
         engine = self.engine_for(draft.header)
         started = self._decisions.decided(draft, StartRequested(), engine)
@@ -152,11 +159,16 @@ class Turns:
     # -- one turn, tried until it is committed
 
     def _turn(self, execution_id: str, batch: list[Submission]) -> None:
+        with self.telemetry.timed(TURN, {"execution": execution_id}):
+            self._raced(execution_id, batch)
+
+    def _raced(self, execution_id: str, batch: list[Submission]) -> None:
         for race in range(RACES_MAX):
             try:
                 self._attempt(execution_id, batch, race)
                 return
             except ConflictException:
+                self.telemetry.count(Metric.LOST_RACES)
                 self._sessions.drop(execution_id)
                 if race + 1 >= LOST_RACES_BEFORE_PARKING:
                     self._park(execution_id, batch)

@@ -13,7 +13,8 @@ from chalicelib.api.authorizer import answered
 from chalicelib.api.http import ApiSettings, MistralApi, blueprint
 from chalicelib.local.gateway import Gateway
 from chalicelib.services.auth_settings import AuthSettings
-from chalicelib.wiring import Ports, Settings, assemble
+from chalicelib.settings import Settings
+from chalicelib.wiring import Ports, assemble
 from tests.api.service_client import Reply
 
 SECRET = "s" * 40

@@ -10,7 +10,8 @@ from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryQueue,
 from chalicelib.api.http import ApiSettings, MistralApi, blueprint
 from chalicelib.local.gateway import Router, proxy_event
 from chalicelib.services.messages import TASKS, TASKS_LONG
-from chalicelib.wiring import Ports, Settings, assemble
+from chalicelib.settings import Settings
+from chalicelib.wiring import Ports, assemble
 
 MESSAGES_MAX = 1000
 EXECUTOR_SEC = 120.0

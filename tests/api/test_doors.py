@@ -1,6 +1,7 @@
 """The doors that Lambda knocks at: the module ``app`` as it is deployed."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 
@@ -77,3 +78,34 @@ def test_every_route_answers_what_is_asked_first_by_browsers():
 
 def test_the_schema_of_the_language_is_served_for_editors(client):
     assert client.get("/v2/schemas/workflow-language").json == language_schema()
+
+
+def test_every_door_tells_its_name_and_its_request(client, monkeypatch):
+    seen = []
+
+    class Told:
+        @contextmanager
+        def invocation(self, door, request_id):
+            seen.append((door, request_id))
+            yield
+
+    class Named(Remaining):
+        aws_request_id = "r-1"
+
+    monkeypatch.setattr(doors, "process_telemetry", Told)
+    event = dict.fromkeys(
+        ["version", "account", "region", "detail", "detail-type", "source", "time", "id", "resources"]
+    )
+    for door in (doors.executor, doors.executor_long, doors.notifier):
+        door(sqs_event("nonsense"), Named())
+    doors.clock(event, Named())
+    doors.events(event | {"detail": {}, "source": "s", "detail-type": "t", "id": "1"}, Named())
+    doors.app({"requestContext": {"requestId": "r-2", "resourcePath": "/", "httpMethod": "BREW"}, "path": "/"}, None)
+    assert seen == [
+        ("executor", "r-1"),
+        ("executor_long", "r-1"),
+        ("notifier", "r-1"),
+        ("clock", "r-1"),
+        ("events", "r-1"),
+        ("api", "r-2"),
+    ]

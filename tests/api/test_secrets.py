@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.wiring import Settings
+from chalicelib.settings import Settings
 from tests.api import service_client
 from tests.api.service_client import Client
 from tests.unit.actions.http_server import http_server

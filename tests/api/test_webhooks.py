@@ -12,7 +12,8 @@ from chalicelib.adapters.memory import ManualClock, MemoryTable
 from chalicelib.errors import ConflictException, MistralError, NotAllowedException, NotFoundException
 from chalicelib.expressions.webhook_tokens import Grant, Subject, SubjectKind, WebhookSigner
 from chalicelib.services.webhooks import Webhooks
-from chalicelib.wiring import Settings, assemble, memory_ports
+from chalicelib.settings import Settings
+from chalicelib.wiring import assemble, memory_ports
 from tests.api.service_client import WEBHOOK_SECRET, Client
 
 FLOW = """

@@ -68,3 +68,8 @@ def test_the_level_is_for_our_own_log_and_others_only_warn() -> None:
         logging.getLogger("botocore").info("noise")
     logging.getLogger("mistral.engine").warning("afterwards")
     assert [line[9:] for line in stream.getvalue().splitlines()] == ["of ours"]
+
+
+def test_a_message_that_quotes_a_secret_is_masked() -> None:
+    line = LineFormatter(colours=False).format(a_record("cannot send token=hunter2 to https://host.test/hunter2"))
+    assert line == "12:00:01 cannot send token=*** to https://host.test/***"

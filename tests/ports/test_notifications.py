@@ -15,7 +15,8 @@ from chalicelib.services.expiration import ExpirationPolicy
 from chalicelib.services.messages import NOTIFICATIONS
 from chalicelib.services.notifier import Notifier
 from chalicelib.services.ports import INDEX_EVERYONE
-from chalicelib.wiring import Ports, Settings, assemble
+from chalicelib.settings import Settings
+from chalicelib.wiring import Ports, assemble
 
 PROJECT = "project"
 TEXT = b"""

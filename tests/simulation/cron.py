@@ -22,8 +22,9 @@ from chalicelib.services.ports import Put, Write
 from chalicelib.services.time_zones import local_time
 from chalicelib.services.trigger_records import CronTrigger, TriggerKind
 from chalicelib.services.triggers import CronRequest
+from chalicelib.settings import Settings
 from chalicelib.vocabulary import State
-from chalicelib.wiring import Container, Ports, Settings, assemble
+from chalicelib.wiring import Container, Ports, assemble
 from tests.unit.services.baton import Baton, Crash, Runner, Turns
 
 # At a time of day at which nothing is due in the half hour that follows.

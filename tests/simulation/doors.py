@@ -13,13 +13,14 @@ from chalicelib.actions.publishers import Announcement
 from chalicelib.actions.registry import AwsSettings, EgressPolicy
 from chalicelib.expressions.options import Options
 from chalicelib.limits import ALARM_INTERVAL_SEC
+from chalicelib.services.action_calls import ExecutorSettings
 from chalicelib.services.action_runs import ActionRuns
 from chalicelib.services.clock_door import ClockDoor
 from chalicelib.services.definitions import Definitions
 from chalicelib.services.dispatcher import Dispatcher
 from chalicelib.services.engine import EngineService
 from chalicelib.services.execution_store import ExecutionStore
-from chalicelib.services.executor import Executor, ExecutorSettings
+from chalicelib.services.executor import Executor
 from chalicelib.services.notifier import Notifier
 from chalicelib.services.ports import Write
 from chalicelib.services.turns import Turns, TurnSettings

@@ -7,7 +7,7 @@ import pytest
 from chalicelib.actions.egress import policy_from
 from chalicelib.errors import MistralError, UrlNotAllowedException
 from chalicelib.services.messages import target_fault
-from chalicelib.wiring import Settings
+from chalicelib.settings import Settings
 
 PUBLIC = {"MISTRAL_STAGE": "prod", "MISTRAL_AUTH": "api-key"}
 

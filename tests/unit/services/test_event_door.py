@@ -11,7 +11,7 @@ from chalicelib.services.definition_records import Kind
 from chalicelib.services.definition_rules import Placement
 from chalicelib.services.event_door import EventDefinition, event_definitions
 from chalicelib.services.triggers import EventChanges
-from chalicelib.wiring import Settings
+from chalicelib.settings import Settings
 from tests.markdown import ROOT, blocks
 from tests.unit.services.baton import Crash, Runner, Turns
 from tests.unit.services.trigger_stage import ADMIN, MINE, THEIRS, TriggerStage

@@ -11,8 +11,9 @@ from chalicelib.services.engine import StartRequest
 from chalicelib.services.execution_places import ALARM_SHARDS, ended_value
 from chalicelib.services.expiration import ExpirationPolicy
 from chalicelib.services.ports import INDEX_ALARM, Put
+from chalicelib.settings import Settings
 from chalicelib.vocabulary import State
-from chalicelib.wiring import Ports, Settings, assemble
+from chalicelib.wiring import Ports, assemble
 from tests.in_memory import PROJECT, World
 
 MINUTE = 60.0

@@ -18,8 +18,9 @@ from chalicelib.services.definition_records import Kind
 from chalicelib.services.definition_rules import Access, Placement
 from chalicelib.services.engine import StartRequest
 from chalicelib.services.messages import TASKS, TASKS_LONG
+from chalicelib.settings import Settings
 from chalicelib.vocabulary import Json, State
-from chalicelib.wiring import Container, Ports, Settings, assemble
+from chalicelib.wiring import Container, Ports, assemble
 
 EXECUTOR_SEC = 120.0
 VISIBILITY_SEC = 720.0

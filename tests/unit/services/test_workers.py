@@ -15,8 +15,8 @@ from chalicelib.engine.effects import RunAction
 from chalicelib.errors import ConflictException
 from chalicelib.limits import WORKER_ACTION_MAX_SEC
 from chalicelib.services.carriers import Lease, Thread, kept_alive
+from chalicelib.settings import Settings
 from chalicelib.vocabulary import Json
-from chalicelib.wiring import Settings
 from tests.api import service_client
 from tests.api.service_client import Client
 

@@ -11,7 +11,8 @@ from chalicelib.services.execution_places import name_prefix
 from chalicelib.services.ports import INDEX_WORKFLOW
 from chalicelib.services.trigger_records import TriggerKind
 from chalicelib.services.triggers import CronRequest, EventRequest
-from chalicelib.wiring import Ports, Settings, assemble
+from chalicelib.settings import Settings
+from chalicelib.wiring import Ports, assemble
 
 REGISTRY = Registry()
 MINE = Access("mine")
