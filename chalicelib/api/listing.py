@@ -20,10 +20,13 @@ from chalicelib.api.http import Call
 from chalicelib.api.sizes import wire_bytes
 from chalicelib.api.values import to_integer, to_uuid
 from chalicelib.errors import InputException, NotFoundException
+from chalicelib.services.masking import covered
 from chalicelib.vocabulary import Json, JsonObject
 
 COMMON_ARGUMENTS: Final = frozenset({"marker", "limit", "sort_keys", "sort_dirs", "fields"})
 _DIRECTIONS: Final = ("asc", "desc")
+# Fields with values that somebody has given.
+_GIVEN: Final = ("input", "params", "workflow_input", "workflow_params")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ def collection(query: ListQuery, page: Iterable[Row], *, more: bool, last: str |
     size = 0
     end: str | None = None
     for row in page:
-        shown = typed(query.resource, row, query.fields)
+        shown = typed(query.resource, _covered(row), query.fields)
         size += wire_bytes(json.dumps(shown))
         if written and size > limits.RESPONSE_BYTES_MAX * 3 // 4:
             more, last = True, None
@@ -191,6 +194,12 @@ def collection(query: ListQuery, page: Iterable[Row], *, more: bool, last: str |
     if more and end is not None:
         answer["next"] = next_link(query, end)
     return answer
+
+
+def _covered(row: Row) -> Row:
+    """A row without the secrets that somebody has given in clear; an object that is read by itself has them."""
+    given = {name: covered(row[name]) for name in _GIVEN if row.get(name)}
+    return {**row, **given} if given else row
 
 
 def next_link(query: ListQuery, last: str) -> str:

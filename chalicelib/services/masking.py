@@ -1,4 +1,4 @@
-"""Texts for the log: what looks like a secret is taken out, whoever put it there.
+"""Texts for the log and values for lists: what looks like a secret is taken out, whoever put it there.
 
 The services log names, ids and states. But an error of a library may quote what it was given; so every line passes
 through here on its way out.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from chalicelib.limits import LOG_TEXT_CHARACTERS_MAX
+from chalicelib.vocabulary import Json
 
 HIDDEN: Final = "***"
 _DEPTH_MAX: Final = 4
@@ -44,6 +45,16 @@ _RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
 def is_secret(name: str) -> bool:
     """Whether a value of this name is likely to be a secret."""
     return _IS_SECRET.search(name) is not None
+
+
+def covered(value: Json) -> Json:
+    """A value for a list of many: in it, texts whose names tell of a secret are hidden, at any depth."""
+    if isinstance(value, dict):
+        return {
+            name: HIDDEN if isinstance(item, str) and item and is_secret(str(name)) else covered(item)
+            for name, item in value.items()
+        }
+    return [covered(item) for item in value] if isinstance(value, list) else value
 
 
 def masked(text: str) -> str:

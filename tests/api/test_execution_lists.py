@@ -1,7 +1,8 @@
 """Lists of executions: order, pages, filters, links; and what a page costs."""
 
+import json
 from itertools import chain
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -257,3 +258,30 @@ def test_a_page_costs_its_own_size_whatever_the_project_holds(client, monkeypatc
 
     assert first <= 20
     assert len(read) <= 20
+
+
+def test_a_list_hides_texts_that_are_named_like_secrets_and_a_single_answer_shows_them(client):
+    client.upload("keeps:\n  input: [db]\n  tasks:\n    t: {action: std.async_noop}\n")
+    given = {"user": "root", "Password": "hush", "retries": 3, "tokens": [{"api_key": "hush", "token_count": 5}]}
+    started = client.start("keeps", input={"db": given}, params={"env": {"auth_token": "hush"}})
+    (row,) = client.get("/v2/executions?workflow_name=keeps").json["executions"]
+    assert "hush" not in row["input"] + row["params"]
+    assert json.loads(row["input"])["db"] == {
+        "user": "root",
+        "Password": "***",
+        "retries": 3,
+        "tokens": [{"api_key": "***", "token_count": 5}],
+    }
+    whole = client.get(f"/v2/executions/{started['id']}").json
+    assert json.loads(whole["input"]) == {"db": given}
+    assert json.loads(whole["params"])["env"] == {"auth_token": "hush"}
+    kept = client.get("/v2/executions?" + urlencode({"input": json.dumps({"db": given})})).json["executions"]
+    assert [execution["id"] for execution in kept] == [started["id"]]
+
+
+def test_a_list_of_action_executions_hides_them_too(client):
+    client.upload("calls:\n  tasks:\n    t: {action: std.http, input: {url: 'http://x', headers: {Authorization: hush}}}\n")
+    client.start("calls")
+    (row,) = client.get("/v2/action_executions?workflow_name=calls").json["action_executions"]
+    assert json.loads(row["input"])["headers"] == {"Authorization": "***"}
+    assert "hush" in client.get(f"/v2/action_executions/{row['id']}").json["input"]
