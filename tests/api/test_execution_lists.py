@@ -280,7 +280,8 @@ def test_a_list_hides_texts_that_are_named_like_secrets_and_a_single_answer_show
 
 
 def test_a_list_of_action_executions_hides_them_too(client):
-    client.upload("calls:\n  tasks:\n    t: {action: std.http, input: {url: 'http://x', headers: {Authorization: hush}}}\n")
+    headers = "headers: {Authorization: hush}"
+    client.upload(f"calls:\n  tasks:\n    t: {{action: std.http, input: {{url: 'http://x', {headers}}}}}\n")
     client.start("calls")
     (row,) = client.get("/v2/action_executions?workflow_name=calls").json["action_executions"]
     assert json.loads(row["input"])["headers"] == {"Authorization": "***"}
