@@ -71,6 +71,8 @@ WORKER_HEARTBEAT_SEC: Final = 30
 # Actions that are asked again: how soon at the earliest, and what they may note between two askings.
 POLL_DELAY_MIN_SEC: Final = 1
 POLL_MEMO_BYTES_MAX: Final = 4096
+# A message that was received so often goes to the dead letters.
+MESSAGE_RECEIVES_MAX: Final = 5
 
 # Triggers
 TRIGGER_NAME_CHARACTERS_MAX: Final = 200

@@ -25,6 +25,7 @@ from chalicelib.api.caller import PROJECT_WITHOUT_AUTHENTICATION
 from chalicelib.errors import IdentityUnavailableException, MistralError
 from chalicelib.expressions.options import Options
 from chalicelib.expressions.webhook_tokens import WebhookSigner
+from chalicelib.limits import MESSAGE_RECEIVES_MAX
 from chalicelib.services.action_calls import ExecutorSettings
 from chalicelib.services.action_runs import ActionRuns
 from chalicelib.services.alerts import Alerts
@@ -176,6 +177,7 @@ def assemble(
             settings=for_actions,
             cron=cron,
             maintenance=maintenance,
+            alerts=alerts,
         ),
         clock_door=_clock_door(settings, ports, engine, definitions, cron=cron, maintenance=maintenance),
         event_door=_event_door(settings, ports, trigger_store, engine, options),
@@ -288,7 +290,7 @@ def memory_ports() -> Ports:
     return Ports(
         executions=MemoryTable(),
         definitions=MemoryTable(),
-        queue=MemoryQueue(clock),
+        queue=MemoryQueue(clock, receives_max=MESSAGE_RECEIVES_MAX),
         payloads=MemoryPayloads(),
         clock=clock,
         entropy=SystemEntropy(),

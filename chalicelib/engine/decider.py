@@ -176,6 +176,8 @@ def _dispatch(engine: Engine, draft: Draft, step: Dispatch) -> None:
 def _start(engine: Engine, draft: Draft, ordinal: int) -> None:
     task = draft.frontier.get(ordinal)
     if task is None:
+        # It has ended meanwhile, perhaps as the last one: the look for that waited for what was to start.
+        draft.then(CheckWorkflow())
         return
     if task.state is State.IDLE and task.started_at is None:
         _guarded(draft, ordinal, "run", lambda: tasks.start(engine, draft, task))

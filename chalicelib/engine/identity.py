@@ -48,7 +48,8 @@ def execution_id_from(entropy: bytes) -> str:
 
 def derived_execution_id(*parts: str) -> str:
     """The execution id that always follows from the given texts."""
-    digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()
+    # A client may have named a part, with whatever characters.
+    digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return execution_id_from(digest)
 
 

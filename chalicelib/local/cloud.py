@@ -15,7 +15,7 @@ from chalicelib.adapters.tables import create_tables
 
 # Lambda wants a visibility timeout of six times the function's own.
 VISIBILITY_TIMEOUTS: Final = 6
-RECEIVES_MAX: Final = 5
+RECEIVES_MAX: Final = limits.MESSAGE_RECEIVES_MAX
 DEAD_LETTER_SUFFIX: Final = "-dead"
 DEAD_LETTER_RETENTION_SEC: Final = 14 * 24 * 3600
 

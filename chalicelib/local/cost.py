@@ -7,6 +7,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -22,11 +24,27 @@ from chalicelib.vocabulary import State
 _WIDTH: Final = 34
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What the services say while they play is no news for whoever asks for a price."""
+    loggers = [logging.getLogger(name) for name in ("mistral", "chalicelib")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def cost(arguments: argparse.Namespace) -> int:
     """Print the estimate; the exit status of the process."""
-    # What the services say while they play is no news for whoever asks for a price.
-    logging.getLogger("mistral").setLevel(logging.CRITICAL)
-    logging.getLogger("chalicelib").setLevel(logging.CRITICAL)
+    with _silence():
+        return _asked(arguments)
+
+
+def _asked(arguments: argparse.Namespace) -> int:
     try:
         if arguments.file == arguments.answers == "-":
             raise UsageError("FILE and --answers cannot both be standard input: put one of them into a file")

@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     worker.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     worker.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+    _add_executor(commands.add_parser("executor", help="run executors beside `serve --no-executors`"))
     event = commands.add_parser("event", help="put events on the bus of a running local service")
     event.add_argument(
         "file", metavar="FILE", help="an event, a list of them, or one a line, in JSON; - for standard input"
@@ -121,8 +122,26 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
         metavar="PORT",
         help="let other processes use the emulated AWS on this port; 0 for any free one (default: none)",
     )
+    serve.add_argument(
+        "--no-executors", action="store_true", help="leave the queues to `mistral-local executor` in other processes"
+    )
     serve.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     serve.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+
+
+def _add_executor(executor: argparse.ArgumentParser) -> None:
+    executor.add_argument(
+        "--endpoint-url", metavar="URL", help="where the emulated AWS is (default: as MISTRAL_ENDPOINT_URL says)"
+    )
+    executor.add_argument("--workers", type=_hands, default=WORKERS, help="actions at a time (default: %(default)s)")
+    executor.add_argument(
+        "--timeout-sec",
+        type=_timeout,
+        metavar="SEC",
+        help="how long one invocation may take (default: as long as the Lambda function of its queue)",
+    )
+    executor.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    executor.add_argument("--quiet", action="store_true", help="print warnings and errors only")
 
 
 def _add_keys(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +190,10 @@ def _port(text: str) -> int:
 
 def _hands(text: str) -> int:
     return _number(text, least=1, most=HANDS_MAX)
+
+
+def _timeout(text: str) -> int:
+    return _number(text, least=1, most=limits.EXECUTOR_LONG_TIMEOUT_SEC)
 
 
 def _target(text: str) -> str:

@@ -58,9 +58,11 @@ class Source(Protocol):
 class SqsSource:
     """An SQS queue behind a botocore client."""
 
-    def __init__(self, client: Any, name: str) -> None:
+    def __init__(self, client: Any, name: str, *, visibility_sec: int | None = None) -> None:
         self.name = name
         self._client = client
+        # How long others do not see what was received; without it, the queue says so itself.
+        self._hidden = {} if visibility_sec is None else {"VisibilityTimeout": visibility_sec}
         self._url = client.get_queue_url(QueueName=name)["QueueUrl"]
         attributes = client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
         self.arn = attributes["Attributes"]["QueueArn"]
@@ -72,6 +74,7 @@ class SqsSource:
             MaxNumberOfMessages=messages_max,
             WaitTimeSeconds=0,
             MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            **self._hidden,
         )
         return [_received(message) for message in answer.get("Messages", ())]
 

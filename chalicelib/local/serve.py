@@ -98,6 +98,7 @@ def _options(arguments: argparse.Namespace, listener: socket.socket) -> Options:
         arguments.storage,
         workers=arguments.workers,
         admin=arguments.admin,
+        executors=not arguments.no_executors,
         auth=auth,
         time_scale=arguments.time_scale,
         # Who listens everywhere has no one address: URLs are then made of the address that a request came to.

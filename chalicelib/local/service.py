@@ -27,7 +27,7 @@ from chalicelib.local.events import EventFeed
 from chalicelib.local.gateway import App, Routes, Shared, share_between_threads
 from chalicelib.local.pace import Pacer, Tempo
 from chalicelib.local.problems import LocalError
-from chalicelib.local.pumps import MemorySource, Pump, Source, SqsSource
+from chalicelib.local.pumps import Door, MemorySource, Pump, Source, SqsSource
 from chalicelib.local.wakeup import Wakeup, watching_memory, watching_sqs
 from chalicelib.services.auth_settings import AuthSettings
 from chalicelib.services.execution_places import ALARM_SHARDS, alarm_value
@@ -45,7 +45,8 @@ class Options:
     """How to run: ``storage`` is ``moto``, ``memory`` or a URL; ``emulate_aws`` gives moto to actions in any case.
 
     ``admin``: while nobody has to say who they are, everybody is an admin. ``auth`` is as the setting MISTRAL_AUTH.
-    ``time_scale``: how many times as fast time passes while nobody is at work. ``public_url`` is where clients find it.
+    ``executors``: whether the queues are worked on here. ``public_url`` is where clients find it.
+    ``time_scale``: how many times as fast time passes while nobody is at work.
     """
 
     storage: str = MOTO
@@ -53,6 +54,7 @@ class Options:
     emulate_aws: bool = False
     admin: bool = False
     auth: str = "none"
+    executors: bool = True
     time_scale: float = 1.0
     public_url: str = ""
 
@@ -169,6 +171,8 @@ def running(options: Options) -> Iterator[Service]:
             _prepare(aws, names, options)
             doors = importlib.import_module("app")
             sources = {queue: SqsSource(aws.client("sqs"), name) for queue, name in names.queues.items()}
+        if not options.executors:
+            sources = {}
         service = _start(doors, sources, wakeups=wakeups, tempo=tempo, workers=options.workers)
         if options.needs_moto:
             emulator = importlib.import_module("chalicelib.local.emulator")
@@ -195,11 +199,7 @@ def _start(
 ) -> Service:
     share_between_threads(doors.app)
     changes = Changes()
-    executors = {
-        "tasks": doors.executor,
-        "tasks-long": getattr(doors, "executor_long", doors.executor),
-        "notifications": getattr(doors, "notifier", doors.executor),
-    }
+    executors = executors_of(doors)
     pumps = [
         Pump(
             source,
@@ -229,6 +229,15 @@ def _start(
     for part in service.parts:
         part.start()
     return service
+
+
+def executors_of(doors: Any) -> dict[str, Door]:
+    """The door behind each queue."""
+    return {
+        "tasks": doors.executor,
+        "tasks-long": getattr(doors, "executor_long", doors.executor),
+        "notifications": getattr(doors, "notifier", doors.executor),
+    }
 
 
 def _next_alarm(container: Any) -> float | None:

@@ -108,7 +108,7 @@ def worker(arguments: argparse.Namespace) -> int:
     """Work until a signal; the exit status of the process. Raises LocalError for a deployment that is not there."""
     _prepare_environment(arguments)
     with logging_to(sys.stderr, "WARNING" if arguments.quiet else arguments.log_level.upper()):
-        made = _deployment()
+        made = deployment()
         aws = Aws(made.settings.region, endpoint_url=made.settings.endpoint_url)
         workers = []
         for target in arguments.target:
@@ -123,7 +123,8 @@ def worker(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _deployment() -> Container:
+def deployment() -> Container:
+    """The services on the deployment that the environment names. Raises LocalError if it cannot be reached."""
     try:
         return container()
     except (BotoCoreError, ClientError) as error:
@@ -138,9 +139,15 @@ def _prepare_environment(arguments: argparse.Namespace) -> None:
     environment = os.environ
     targets = [name for name in environment.get("MISTRAL_TARGETS", "").split(",") if name]
     environment["MISTRAL_TARGETS"] = ",".join(dict.fromkeys([*targets, *arguments.target]))
+    go_to(arguments.endpoint_url)
+
+
+def go_to(endpoint_url: str | None) -> None:
+    """Have the services of this process use AWS, or what answers in its place at an address."""
+    environment = os.environ
     environment["MISTRAL_STORAGE"] = "aws"
-    if arguments.endpoint_url:
-        environment["MISTRAL_ENDPOINT_URL"] = arguments.endpoint_url
+    if endpoint_url:
+        environment["MISTRAL_ENDPOINT_URL"] = endpoint_url
     if environment.get("MISTRAL_ENDPOINT_URL"):  # an emulator takes any credentials, but botocore wants some
         environment.setdefault("AWS_ACCESS_KEY_ID", "emulated")
         environment.setdefault("AWS_SECRET_ACCESS_KEY", "emulated")

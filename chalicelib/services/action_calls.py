@@ -22,6 +22,7 @@ from chalicelib.limits import WEBHOOK_LIFE_SEC
 from chalicelib.services.action_runs import ActionRuns
 from chalicelib.services.carriers import TURN_RESERVE_SEC, Thread, kept_alive, within
 from chalicelib.services.claims import Claims
+from chalicelib.services.poison import is_lasting, reason_of
 from chalicelib.services.polls import answer_of
 from chalicelib.services.ports import Clock
 from chalicelib.services.telemetry import ACTION, counted_action
@@ -90,7 +91,12 @@ class ActionCalls:
             secrets=self._settings.secrets,
             pending=poll.memo if poll is not None else None,
         )
-        data = self._input(header, value)
+        try:
+            data = self._input(header, value)
+        except Exception as error:
+            if not is_lasting(error):
+                raise
+            return Result(error=f"The input of the action '{name}' cannot be read: {reason_of(error)}")
         told = {"execution": header.public, "task": context.task_execution_id or "", "action": identifier, "name": name}
         beating = kept_alive(thread.lease, lambda: self._claims.renew(header, task, action, thread))
         with self._turns.telemetry.timed(ACTION, told), beating:

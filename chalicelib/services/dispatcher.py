@@ -115,6 +115,10 @@ class Dispatcher:
         if out:
             self._queue.send(out)
 
+    def look_after(self, execution_id: str) -> None:
+        """Have an executor look for what an execution owes."""
+        self._queue.send([messages.reconcile_message(execution_id)])
+
     def send_poll(self, execution_id: str, effect: RunAction, number: int, delay_sec: int) -> None:
         """Have an action asked again after a delay."""
         self._queue.send([messages.poll_message(execution_id, effect, number, delay_sec, self._targets)])

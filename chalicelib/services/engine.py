@@ -104,10 +104,15 @@ class EngineService:
     def proceed(
         self, execution_id: str, event: Event, *, until: float, carrier: Carrier | None = None
     ) -> Carried | None:
-        """Bring an event to an execution on behalf of a carrier, and say what the carrier is to run next."""
+        """Bring an event to an execution on behalf of a carrier, and say what the carrier is to run next.
+
+        Raises NotFoundException for a record that is missing; an execution that is gone has just nothing to be done.
+        """
         try:
             outcome = self.turns.submit(execution_id, event, carrier)
         except NotFoundException:
+            if not self.turns.is_gone(execution_id):
+                raise
             return None
         return self.dispatcher.carry_out(execution_id, outcome, until=until, carrier=carrier)
 
@@ -118,6 +123,8 @@ class EngineService:
         try:
             outcome = self.turns.sweep(execution_id)
         except NotFoundException:
+            if not self.turns.is_gone(execution_id):
+                raise
             return None
         self.dispatcher.carry_out(execution_id, outcome, until=until)
         header = self.turns.header(execution_id)
@@ -146,6 +153,9 @@ class EngineService:
             if isinstance(effect, StartSubworkflow):
                 child = self.turns.header(effect.execution_id)
                 if child is not None and not child.state.is_completed:
+                    if child.revision == 1:
+                        # Who gave birth to it may have died before it sent what followed.
+                        self.dispatcher.look_after(child.id)
                     effects += self._state_not_heard(draft, effect, child)
                     continue
             effects.append(effect)

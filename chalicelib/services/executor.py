@@ -10,7 +10,6 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,9 +23,12 @@ from chalicelib.engine.effects import RunAction
 from chalicelib.engine.events import ActionCompleted, ClaimExpired, TimerFired
 from chalicelib.engine.records import ActionExecution, TaskExecution, WorkflowExecution
 from chalicelib.errors import ConflictException, MistralError, NotFoundException
+from chalicelib.limits import SUBWORKFLOW_DEPTH_MAX
 from chalicelib.services import messages
 from chalicelib.services.action_calls import ActionCalls, ExecutorSettings
 from chalicelib.services.action_runs import ActionRuns
+from chalicelib.services.alerts import Alerts
+from chalicelib.services.batches import receives_of, worked_on
 from chalicelib.services.carriers import TURN_RESERVE_SEC, Lease, LeaveMessage, Thread
 from chalicelib.services.claims import Claims, Held, claim_body, claim_key, read_claim
 from chalicelib.services.cron_firing import CronFiring
@@ -34,13 +36,13 @@ from chalicelib.services.dispatcher import Carried
 from chalicelib.services.engine import EngineService
 from chalicelib.services.maintenance import Maintenance
 from chalicelib.services.parking import parking_key
+from chalicelib.services.poison import Poison
 from chalicelib.services.polls import RECEIVES_MAX, Hopeless, Polls
 from chalicelib.services.ports import Clock, Item, Put, Queue
 from chalicelib.services.telemetry import Metric
 from chalicelib.vocabulary import JsonObject, Result, State
 
 _LOG: Final = logging.getLogger("mistral.executor")
-_MESSAGES_AT_ONCE: Final = 10
 _CLAIM_ATTEMPTS_MAX: Final = 3
 
 
@@ -58,6 +60,7 @@ class Executor:
         settings: ExecutorSettings,
         cron: CronFiring | None = None,
         maintenance: Maintenance | None = None,
+        alerts: Alerts | None = None,
     ) -> None:
         self._engine = engine
         self._telemetry = engine.turns.telemetry
@@ -68,34 +71,29 @@ class Executor:
         self._clock = clock
         self._cron = cron
         self._maintenance = maintenance
+        self._poison = Poison(engine, clock, alerts)
         self._claims = Claims(engine.turns)
         self._calls = ActionCalls(engine.turns, registry, action_runs, self._claims, clock=clock, settings=settings)
         self._polls = Polls(self._claims, engine.dispatcher, clock)
 
     def handle_batch(self, records: Sequence[Mapping[str, Any]], remaining_sec: float) -> list[str]:
         """Work on the records of an SQS event; the ids of the messages that are to come again."""
-        deadline = self._clock.now() + remaining_sec
-        if len(records) == 1:
-            return [] if self.is_done(records[0], deadline) else [str(records[0]["messageId"])]
-        with ThreadPoolExecutor(max_workers=min(len(records), _MESSAGES_AT_ONCE)) as pool:
-            done = list(pool.map(lambda record: self.is_done(record, deadline), records))
-        return [str(record["messageId"]) for record, is_done in zip(records, done, strict=True) if not is_done]
+        return worked_on(records, self._clock.now() + remaining_sec, self._clock, self.is_done)
 
     def is_done(self, record: Mapping[str, Any], deadline: float, lease: Lease | None = None) -> bool:
         """Work on one record of an SQS event; whether its message may be deleted. A worker works by a lease."""
         message_id = str(record["messageId"])
         try:
             body = json.loads(record["body"])
-            receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
-            self.handle(body, Thread(message_id, deadline, self._clock, lease), receives)
+            self.handle(body, Thread(message_id, deadline, self._clock, lease), receives_of(record))
         except LeaveMessage:
             return False
-        except NotFoundException:
-            # The execution was deleted: there is nothing left to do for it.
-            return True
-        except Exception:  # noqa: BLE001 - a door: one message that fails does not take its neighbours along
+        except Exception as error:  # noqa: BLE001 - a door: one message that fails does not take its neighbours along
+            if isinstance(error, NotFoundException) and self._poison.is_gone(record):
+                return True
             self._telemetry.count(Metric.MESSAGES_FAILED)
             _LOG.exception("message failed", extra={"mistral": {"info": message_id}})
+            self._poison.failed(record, error, deadline - TURN_RESERVE_SEC)
             return False
         return True
 
@@ -139,10 +137,17 @@ class Executor:
     # -- events by message
 
     def _heal(self, execution_id: str, thread: Thread, receives: int) -> None:
-        """A message that comes again may have been taken in by a Lambda that died before it did what followed."""
-        if receives > 1:
-            until = thread.deadline - TURN_RESERVE_SEC
+        """A message that comes again may have been taken in by a Lambda that died before it did what followed.
+
+        What followed from the end of a sub-workflow is found in its parent.
+        """
+        until = thread.deadline - TURN_RESERVE_SEC
+        for _ in range(SUBWORKFLOW_DEPTH_MAX if receives > 1 else 0):
             self._carry_on(self._engine.reconcile(execution_id, until=until, carrier=thread), thread)
+            header = self._engine.turns.latest(execution_id)
+            if header is None or header.parent is None or not header.state.is_completed:
+                return
+            execution_id = header.parent.execution_id
 
     def _timer(self, execution_id: str, body: JsonObject, thread: Thread, until: float) -> None:
         """A timer's message; one that comes early is sent again, since timers never fire before their time."""
@@ -181,6 +186,7 @@ class Executor:
             event = ActionCompleted(ordinal, number, action.result)
             until = thread.deadline - TURN_RESERVE_SEC
             self._carry_on(self._engine.proceed(execution_id, event, until=until, carrier=thread), thread)
+            self._heal(execution_id, thread, receives)
             return
         if task is None or action is None or action.state is not State.RUNNING:
             # The chain went on without this message, or died further on: whatever is owed is found in the records.
@@ -236,9 +242,9 @@ class Executor:
             if claim.claimer == thread.claimer:
                 raise LeaveMessage
             return
-        until = thread.deadline - TURN_RESERVE_SEC
+        # It runs again by a message of its own, whose receipts count how many processes it has killed.
         event = ClaimExpired(ordinal, action.number)
-        self._carry_on(self._engine.proceed(header.id, event, until=until, carrier=thread), thread)
+        self._engine.proceed(header.id, event, until=thread.deadline - TURN_RESERVE_SEC)
 
     def _may_run(
         self, header: WorkflowExecution, task: TaskExecution, action: ActionExecution, thread: Thread, receives: int

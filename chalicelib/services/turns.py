@@ -15,7 +15,7 @@ from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import RunAction
 from chalicelib.engine.events import ActionCompleted, Continued, Event, StartRequested
 from chalicelib.engine.records import ActionExecution, TaskExecution, WorkflowExecution
-from chalicelib.engine.sealing import Transition, seal
+from chalicelib.engine.sealing import HEADER_KEY, Transition, seal
 from chalicelib.engine.world import Engine
 from chalicelib.errors import ConflictException, MistralError, NotFoundException
 from chalicelib.limits import LOST_RACES_BEFORE_PARKING, TURN_DECISIONS_MAX, TURN_RECORDS_MAX
@@ -101,6 +101,10 @@ class Turns:
     def header(self, execution_id: str) -> WorkflowExecution | None:
         """The header as it is stored now."""
         return self.store.header(execution_id)
+
+    def is_gone(self, execution_id: str) -> bool:
+        """Whether there is no such execution, now; a record of it that is missing is another matter."""
+        return HEADER_KEY not in self.store.table.get(execution_id, [HEADER_KEY])
 
     def forget(self) -> None:
         """Forget all executions, as a process does that has not worked on any of them."""

@@ -62,3 +62,7 @@ def test_derived_ids_follow_from_their_parts():
     assert derived_execution_id("a", "b") == derived_execution_id("a", "b")
     assert derived_execution_id("a", "b") != derived_execution_id("ab")
     assert child_execution_id("x", 1, 2) != child_execution_id("x", 2, 1)
+
+
+def test_an_id_follows_from_any_text_that_a_client_may_send():
+    assert derived_execution_id("\ud800") != derived_execution_id("\ud801")
