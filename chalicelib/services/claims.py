@@ -8,12 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from chalicelib.engine.records import ActionExecution, Claim, Poll, TaskExecution, WorkflowExecution
+from chalicelib.errors import ConflictException
 from chalicelib.services.carriers import Thread
-from chalicelib.services.ports import Item, Put
+from chalicelib.services.parking import parking_key
+from chalicelib.services.ports import Item, Put, is_written
 from chalicelib.services.turns import Turns
 from chalicelib.vocabulary import State
 
 _PREFIX: Final = "claim#"
+# A message that was received so often has killed its Lambda each time.
+RECEIVES_MAX: Final = 4
 # An asynchronous action that was started well: its claim has no end.
 _STARTED: Final = Claim("started", math.inf)
 
@@ -25,6 +29,14 @@ class Held:
     claim: Claim
     revision: int
     item: ActionExecution | None = None
+
+
+def has_killed(receives: int, claims: int) -> bool:
+    """Whether an action that may run again has killed its executors, by how often its message and it were taken.
+
+    A message alone may have been unlucky: its processes died of something else, perhaps before they came to the action.
+    """
+    return receives >= RECEIVES_MAX and claims >= RECEIVES_MAX - 1
 
 
 def claim_key(ordinal: int, action: ActionExecution) -> str:
@@ -75,6 +87,23 @@ class Claims:
         item = Item(header.id, key, claim_body(claim), revision=revision)
         self._store.table.write([Put(item, expected=held.revision)])
         return Held(claim, revision)
+
+    def take_over(self, header: WorkflowExecution, key: str, body: bytes, revision: int) -> bool:
+        """Claim an action in the place of a dead executor; whether nobody was faster."""
+        put = Put(Item(header.id, key, body, revision=revision + 1), expected=revision)
+        try:
+            self._store.table.write([put])
+        except ConflictException:
+            return is_written(self._store.table, put)
+        return True
+
+    def has_result(self, header: WorkflowExecution, ordinal: int, action: ActionExecution) -> bool:
+        """Whether the result is parked already: then a sweep takes it in, and the action is not run again."""
+        key = parking_key(ordinal, action.number)
+        if not self._store.table.get(header.id, [key]):
+            return False
+        self._turns.sweep(header.id)
+        return True
 
     def renew(self, header: WorkflowExecution, task: TaskExecution, action: ActionExecution, thread: Thread) -> None:
         """Claim an action for a while longer. Raises ConflictException for a race that the next time may win."""

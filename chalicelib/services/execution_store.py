@@ -40,7 +40,7 @@ from chalicelib.engine.sealing import (
 from chalicelib.errors import ConflictException, NotFoundException
 from chalicelib.limits import RECORD_BYTES_MAX
 from chalicelib.services.execution_places import places_of
-from chalicelib.services.ports import Delete, IndexEntry, Item, Payloads, Put, Table, Write
+from chalicelib.services.ports import Delete, IndexEntry, Item, Payloads, Put, Table, Write, is_written
 from chalicelib.vocabulary import Json, State
 
 PARKED_PREFIX: Final = "parked#"
@@ -106,7 +106,11 @@ class ExecutionStore:
         records = {key: self._body_in(header.id, body) for key, body in transition.records.items()}
         writes += [Put(Item(header.id, key, body)) for key, body in records.items()]
         writes += [Delete(header.id, key) for key in transition.removed]
-        self.table.write(writes + together)
+        try:
+            self.table.write(writes + together)
+        except ConflictException:
+            if not is_written(self.table, writes[0]):
+                raise
 
     def place_anew(self, execution_id: str) -> None:
         """Bring an execution into the indexes where it belongs now; nothing else of it changes."""

@@ -30,14 +30,13 @@ from chalicelib.services.action_runs import ActionRuns
 from chalicelib.services.alerts import Alerts
 from chalicelib.services.batches import receives_of, worked_on
 from chalicelib.services.carriers import TURN_RESERVE_SEC, Lease, LeaveMessage, Thread
-from chalicelib.services.claims import Claims, Held, claim_body, claim_key, read_claim
+from chalicelib.services.claims import Claims, Held, claim_body, claim_key, has_killed, read_claim
 from chalicelib.services.cron_firing import CronFiring
 from chalicelib.services.dispatcher import Carried
 from chalicelib.services.engine import EngineService
 from chalicelib.services.maintenance import Maintenance
-from chalicelib.services.parking import parking_key
 from chalicelib.services.poison import Poison
-from chalicelib.services.polls import RECEIVES_MAX, Hopeless, Polls
+from chalicelib.services.polls import Hopeless, Polls
 from chalicelib.services.ports import Clock, Item, Put, Queue
 from chalicelib.services.telemetry import Metric
 from chalicelib.vocabulary import JsonObject, Result, State
@@ -261,8 +260,11 @@ class Executor:
         item = self._store.table.get(header.id, [key]).get(key)
         if item is None:
             raise LeaveMessage
+        if (item.revision, item.body) == (1, body):
+            # Our own claim, of which the answer got lost.
+            return True
         found = read_claim(item.body)
-        if math.isinf(found.deadline) or self._has_result(header, ordinal, action):
+        if math.isinf(found.deadline) or self._claims.has_result(header, ordinal, action):
             return False
         if found.poll is not None:
             self._ask(header, task, action, thread, receives=receives, poll_number=None)
@@ -271,8 +273,8 @@ class Executor:
             if found.claimer == thread.claimer:
                 raise LeaveMessage
             return False
-        if self._may_rerun(action) and receives < RECEIVES_MAX:
-            return self._take_over(header, key, body, item.revision)
+        if self._may_rerun(action) and not has_killed(receives, item.revision):
+            return self._claims.take_over(header, key, body, item.revision)
         self._fail(header, ordinal, action, thread)
         return False
 
@@ -290,6 +292,8 @@ class Executor:
             except ConflictException:
                 # Someone was faster, or what was read was stale: the record says which.
                 present = self._store.action(header, task, action.number)
+            if present is not None and (present.revision, present.claim) == (action.revision + 1, claimed.claim):
+                return True
             if present is None or present.state is not State.RUNNING:
                 return False
             action = present
@@ -308,7 +312,8 @@ class Executor:
                 if claim.claimer == thread.claimer:
                     raise LeaveMessage
                 return False
-            if not self._may_rerun(action) or receives >= RECEIVES_MAX:
+            # The record of an item had a revision before its first claim.
+            if not self._may_rerun(action) or has_killed(receives, action.revision - 1):
                 self._fail(header, ordinal, action, thread)
                 return False
         return True
@@ -317,21 +322,6 @@ class Executor:
         """Whether it may run again when its executor is dead; one that only looks always may."""
         found = self._registry.find(action.base.name if action.base else action.name)
         return action.safe_rerun or (found is not None and found.polling is Polling.ONLY)
-
-    def _take_over(self, header: WorkflowExecution, key: str, body: bytes, revision: int) -> bool:
-        try:
-            self._store.table.write([Put(Item(header.id, key, body, revision=revision + 1), expected=revision)])
-        except ConflictException:
-            return False
-        return True
-
-    def _has_result(self, header: WorkflowExecution, ordinal: int, action: ActionExecution) -> bool:
-        """Whether the result is parked already: then a sweep takes it in, and the action is not run again."""
-        key = parking_key(ordinal, action.number)
-        if not self._store.table.get(header.id, [key]):
-            return False
-        self._engine.turns.sweep(header.id)
-        return True
 
     def _fail(self, header: WorkflowExecution, ordinal: int, action: ActionExecution, thread: Thread) -> None:
         event = ActionCompleted(ordinal, action.number, Result(error=executor_died(action.name)))

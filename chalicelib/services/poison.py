@@ -22,9 +22,9 @@ from chalicelib.errors import ConflictException, MistralError, UnknownFormatErro
 from chalicelib.limits import ALARM_INTERVAL_MAX_SEC
 from chalicelib.services import messages
 from chalicelib.services.alerts import Alerts
+from chalicelib.services.claims import RECEIVES_MAX
 from chalicelib.services.engine import EngineService
 from chalicelib.services.execution_places import sort_of
-from chalicelib.services.polls import RECEIVES_MAX
 from chalicelib.services.ports import INDEX_ALARM, Clock, Put
 from chalicelib.vocabulary import JsonObject, Result, State
 

@@ -20,13 +20,11 @@ from chalicelib.engine.records import ActionExecution, Claim, Poll, TaskExecutio
 from chalicelib.errors import ConflictException
 from chalicelib.limits import DELAY_MAX_SEC, DELAYED_MESSAGE_MAX_SEC, POLL_DELAY_MIN_SEC, POLL_MEMO_BYTES_MAX
 from chalicelib.services.carriers import LeaveMessage, Thread
-from chalicelib.services.claims import Claims, Held
+from chalicelib.services.claims import RECEIVES_MAX, Claims, Held
 from chalicelib.services.dispatcher import Dispatcher
 from chalicelib.services.ports import Clock
 from chalicelib.vocabulary import Result
 
-# A message that was received so often has killed its Lambda each time.
-RECEIVES_MAX: Final = 4
 _RACES_MAX: Final = 3
 
 

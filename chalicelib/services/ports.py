@@ -78,6 +78,17 @@ class Check:
 Write = Put | Delete | Check
 
 
+def is_written(table: Table, write: Write) -> bool:
+    """Whether an item is just as a conditional write of this process was to make it, although that lost its race.
+
+    Then it has lost to itself: it took effect, but its answer got lost, and the client asked again.
+    """
+    if not isinstance(write, Put):
+        return False
+    found = table.get(write.item.partition, [write.item.key]).get(write.item.key)
+    return found is not None and (found.revision, found.body) == (write.item.revision, write.item.body)
+
+
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
     """What a keys-only index gives: the address of an item, and its place in the index."""

@@ -33,8 +33,9 @@ from tests.killing.workflows import DEADLY, KINDS, TEXT
 DIED = "died before it reported a result"
 TIMEOUT_SEC = 5
 READY_SEC = 60.0
-# How often an action that may run again is given to another executor before it is given up.
-RUNS_BEFORE_GIVEN_UP = 3
+# An action that may run again is given up when it was claimed so often; one that died with its executor just before its
+# first step has noted one run less.
+RUNS_BEFORE_GIVEN_UP = 2
 
 
 class Refused(Exception):

@@ -278,3 +278,20 @@ def test_a_dead_letter_that_is_sent_again_brings_back_what_hung(site: Site):
 def told(caplog):
     """What is told of poison is looked at."""
     caplog.set_level(logging.WARNING)
+
+
+@pytest.mark.parametrize("items", [False, True])
+def test_an_action_is_not_given_up_for_the_bad_luck_of_its_message(site: Site, items: bool):
+    each = 'with-items: "i in [1]", ' if items else ""
+    execution = site.start(f'main: {{tasks: {{only: {{{each}action: test.work name="only", safe-rerun: true}}}}}}')
+    site.actions["only"] = lambda: die() if site.runs.count("only") == 1 else "done"
+    for _ in range(3):
+        batch = site.receive()
+        if batch[0][0]["attributes"]["ApproximateReceiveCount"] == "3":
+            site.deliver(batch)
+        site.clock.set(site.clock.now() + 130)
+
+    site.settle()
+
+    assert site.header(execution).state == "SUCCESS"
+    assert site.runs == ["only", "only"]
