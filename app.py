@@ -16,6 +16,7 @@ from chalicelib.api import (
     definitions,
     discovery,
     executions,
+    history,
     login,
     maintenance,
     members,
@@ -85,6 +86,7 @@ def all_routes(given: Provider = services) -> tuple[Route, ...]:
         *triggers.routes(given),
         *webhooks.routes(given),
         *executions.routes(given),
+        *history.routes(given),
         *tasks.routes(given),
         *action_executions.routes(given),
     )

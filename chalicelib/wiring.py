@@ -138,16 +138,7 @@ def assemble(
     options = replace(Options(), languages=settings.languages, webhooks=signer)
     trigger_store = TriggerStore(ports.definitions, ports.payloads)
     member_store = MemberStore(ports.definitions)
-    definitions = Definitions(
-        ports.definitions,
-        ports.payloads,
-        ports.clock,
-        ports.entropy,
-        options=options,
-        users=TriggersAndMembers(trigger_store, member_store),
-        is_installed=lambda name: registry.find(name) is not None,
-        static_checks=StaticChecks(registry),
-    )
+    definitions = _definitions(ports, registry, options, TriggersAndMembers(trigger_store, member_store))
     engine = _engine(settings, ports, definitions, registry, options, observe=observe)
     egress = policy_from(settings.egress_denied, settings.egress_hosts, is_local=settings.egress_local)
     place = AwsSettings(settings.region, settings.endpoint_url, settings.action_role_arn)
@@ -189,6 +180,19 @@ def assemble(
         authentication=_authentication(settings, ports),
         notifier=Notifier(engine, Publishers(egress, place), ports.queue, ports.clock, settings.publishers),
         alerts=alerts,
+    )
+
+
+def _definitions(ports: Ports, registry: Registry, options: Options, users: TriggersAndMembers) -> Definitions:
+    return Definitions(
+        ports.definitions,
+        ports.payloads,
+        ports.clock,
+        ports.entropy,
+        options=options,
+        users=users,
+        is_installed=lambda name: registry.find(name) is not None,
+        static_checks=StaticChecks(registry),
     )
 
 

@@ -96,6 +96,7 @@ POLICIES: Final = (
         (
             "GET /v2/executions/{}",
             "GET /v2/executions/{}/executions",
+            "GET /v2/executions/{}/history",
             "GET /v2/executions/{}/report",
             "GET /v2/tasks/{}/executions",
         ),

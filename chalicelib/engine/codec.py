@@ -33,6 +33,7 @@ class _Table(Generic[T]):
     def __init__(self, record_class: type[T], keys: str, /, **converters: tuple[_Convert, _Convert]) -> None:
         self._class = record_class
         names = dict(pair.split("=") for pair in keys.split())
+        assert len(set(names.values())) == len(names), f"a key of {record_class.__name__} stands for two fields"
         self._rows: list[tuple[str, str, Any, _Convert, _Convert]] = []
         for field in fields(record_class):  # type: ignore[arg-type]
             default = field.default_factory() if field.default_factory is not MISSING else field.default
@@ -97,12 +98,14 @@ def decode_members(value: Json) -> Json:
     return data
 
 
-def _encode_result(result: Result) -> Json:
+def encode_result(result: Result) -> Json:
+    """A result, of which the value may be a reference."""
     kind = "c" if result.cancel else ("d" if result.error is None else "e")
     return {kind: encode_value(result.data if kind == "d" else result.error)}
 
 
-def _decode_result(data: Json) -> Result:
+def decode_result(data: Json) -> Result:
+    """The inverse of ``encode_result``."""
     ((kind, value),) = data.items()
     value = decode_value(value)
     return Result(data=value) if kind == "d" else Result(error=value, cancel=kind == "c")
@@ -155,7 +158,7 @@ _ACTION: Final = _Table(
     "is_pure=p base=b target=t timeout_sec=o safe_rerun=f claim=l execution_id=e revision=v heard=h",
     state=_STATE,
     input=_MEMBERS,
-    result=(_encode_result, _decode_result),
+    result=(encode_result, decode_result),
     base=_nested(_INVOCATION),
     claim=_nested(_CLAIM),
 )
@@ -246,7 +249,7 @@ _HEADER: Final = _Table(
     "workflow_namespace=N workbook_name=k revision=v state_info=I description=D tags=t root_execution_id=r parent=P "
     "depth=d input=i params=a output=o variables=V next_ordinal=O frontier=F tail=l fronts=g front_tasks=G seen=S "
     "fired=f joins=J named=M ends=E failures=L cancellations=C unprocessed=U backlog=B timers=T stamp=z heard=e "
-    "wake_at=W reverse_target=R subscriptions=Y noticed=y",
+    "wake_at=W reverse_target=R subscriptions=Y noticed=y turns=H turns_paged=x findings=j kept=K",
     state=_STATE,
     tags=_TUPLE,
     parent=_nested(_PARENT),
@@ -267,6 +270,7 @@ _HEADER: Final = _Table(
     backlog=_sequence(_BACKLOG),
     timers=_sequence(_TIMER),
     subscriptions=_sequence(_SUBSCRIPTION),
+    turns=_TUPLE,
 )
 
 
@@ -279,6 +283,16 @@ def _unpack(body: bytes) -> Json:
     # JSON of an object or array starts with a bracket, a zlib stream never does.
     text = body if body[:1] in (b"{", b"[") else zlib.decompress(body)
     return json.loads(text.decode("utf-8", "surrogatepass"))
+
+
+def pack_json(data: Json) -> bytes:
+    """Plain JSON, an object or an array, as bytes."""
+    return _pack(data)
+
+
+def unpack_json(body: bytes) -> Json:
+    """The inverse of ``pack_json``."""
+    return _unpack(body)
 
 
 def pack_header(header: r.WorkflowExecution) -> bytes:
@@ -338,12 +352,12 @@ def unpack_value(body: bytes) -> Json:
 
 def pack_result(result: Result) -> bytes:
     """A parked result as bytes."""
-    return _pack([_encode_result(result)])
+    return _pack([encode_result(result)])
 
 
 def unpack_result(body: bytes) -> Result:
     """The result that was parked."""
-    return _decode_result(_unpack(body)[0])
+    return decode_result(_unpack(body)[0])
 
 
 def pack_notices(notices: list[r.Notice]) -> bytes:

@@ -77,7 +77,7 @@ def create(engine: Engine, birth: Birth, loaded: Loaded) -> Draft:
     draft.subscriptions = subscriptions_of(draft.params.get("notify"), engine.publishers)
     if engine.plan.spec.type == "reverse":
         target_of(engine, draft.params)
-    draft.variables = _variables(engine, draft, birth.security)
+    draft.variables = initial_variables(engine, draft, birth.security)
     check_size(header.input, "input", engine.field_bytes_max)
     check_size(draft.params, "params", engine.field_bytes_max)
     return draft
@@ -100,7 +100,8 @@ def _environment(engine: Engine, draft: Draft, birth: Birth) -> JsonObject:
     return evaluated
 
 
-def _variables(engine: Engine, draft: Draft, security: Mapping[str, Json] | None) -> JsonObject:
+def initial_variables(engine: Engine, draft: Draft, security: Mapping[str, Json] | None) -> JsonObject:
+    """The variables that an execution begins with: ``vars``, and what the service adds. Raises MistralError."""
     variables: JsonObject = {"openstack": dict(security)} if security else {}
     variables["__execution"] = {"id": draft.header.public}
     draft.variables = variables

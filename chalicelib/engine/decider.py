@@ -37,6 +37,7 @@ from chalicelib.engine.events import (
     RerunRequested,
     ResumeRequested,
     Revived,
+    Settled,
     SkipRequested,
     StartRequested,
     StopRequested,
@@ -214,19 +215,22 @@ def _action_completed(engine: Engine, draft: Draft, event: ActionCompleted) -> N
         return
     task = draft.task(event.ordinal)
     action = draft.action(task, event.number)
-    if action is None or not is_news(action, event.stamp):
-        return
-    if items.is_counted(task, action) if task.has_items else action.state.is_completed:
+    if action is None or (items.is_counted(task, action) if task.has_items else action.state.is_completed):
         return
     if action.state.is_completed and action.result is not None:
-        # An item whose record was written just before its process died.
+        # An item whose record was written by a turn that was lost, or just before its process died.
         _finish_item(engine, draft, task, action)
         return
+    if not is_news(action, event.stamp):
+        return
+    if event.settled is Settled.FORCED:
+        _fail_action(draft, task, action, str(event.result.error))
+        return
     try:
-        result = plain_result(transform(engine, draft, action, event.result))
+        result = event.result if event.settled else plain_result(transform(engine, draft, action, event.result))
         check_size(result.value, "output", engine.field_bytes_max)
     except MistralError as error:
-        _fail_action(draft, task, action, error)
+        _fail_action(draft, task, action, _forced_failure_text(draft, task, error, "", action.name))
         return
     action = replace(
         action,
@@ -252,8 +256,8 @@ def _finish_item(engine: Engine, draft: Draft, task: TaskExecution, action: Acti
         _guarded(draft, ordinal, "", lambda: items.finish(engine, draft, draft.task(ordinal), action), action.name)
 
 
-def _fail_action(draft: Draft, task: TaskExecution, action: ActionExecution, error: MistralError) -> None:
-    message = _forced_failure_text(draft, task, error, "", action.name)
+def _fail_action(draft: Draft, task: TaskExecution, action: ActionExecution, message: str) -> None:
+    draft.log.is_forced = True
     failed = replace(
         action, state=State.ERROR, result=Result(error=message), accepted=False, updated_at=draft.now, claim=None
     )

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from chalicelib.engine.agenda import Step
 from chalicelib.engine.effects import Effect, Notify, SetTimer
+from chalicelib.engine.history_log import Log
 from chalicelib.engine.needs import (
     MissingData,
     Need,
@@ -131,6 +132,7 @@ class Draft:
         self.starts: deque[int] = deque()
         self.kept_apart: dict[int, int] = {}
         self.fresh_random = 0
+        self.log = Log()
 
     def fork(self) -> Draft:
         """A copy that can be thrown away; records are shared, containers are not."""
@@ -143,6 +145,7 @@ class Draft:
         twin.notices = list(self.notices)
         twin.agenda = deque(self.agenda)
         twin.starts = deque(self.starts)
+        twin.log = self.log.fork()
         return twin
 
     # -- tasks
@@ -266,6 +269,7 @@ class Draft:
         """What the shell found for a need. Raises MissingData until it was asked."""
         if need not in self.loaded.found:
             raise MissingData(need)
+        self.log.asked[need] = self.loaded.found[need]
         return self.loaded.found[need]
 
     # -- effects

@@ -7,6 +7,7 @@ an earlier one. An event that comes from elsewhere (an operator, an executor) ha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from chalicelib.vocabulary import JsonObject, Result, State
 
@@ -16,14 +17,25 @@ class StartRequested:
     """Begin: the execution has been created in IDLE by ``creation.create`` and now runs."""
 
 
+class Settled(StrEnum):
+    """How a result was taken that is applied again from a history: as it is stored, or as a fault of the definition."""
+
+    KEPT = "kept"
+    FORCED = "forced"
+
+
 @dataclass(frozen=True, slots=True)
 class ActionCompleted:
-    """An action execution (or the sub-workflow it stands for) has come to a result."""
+    """An action execution (or the sub-workflow it stands for) has come to a result.
+
+    ``settled``: the result is what was made of it already; only who replays a history says so.
+    """
 
     ordinal: int
     number: int
     result: Result
     stamp: int = 0
+    settled: Settled | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,8 @@ def revive_parent(draft: Draft, event: Revived) -> None:
     if draft.is_completed:
         _revive(draft)
     tasks.forget_outcome(draft, task)
+    if action.result is not None:
+        draft.log.lost.append((task.ordinal, action.number, action.result))
     revived = replace(
         action,
         state=State.RUNNING,

@@ -330,7 +330,9 @@ class WorkflowExecution:
     tasks that finished last, until there are enough of them for a page: so most turns write one item, without a
     transaction. ``fronts`` are the pages on which a wide frontier is stored (``fronts.py``). ``stamp`` counts the
     timers that the workflow set and what it told its relatives; ``heard`` is the stamp of the last that the parent
-    told. ``noticed`` is the number of the last notice for the publishers in ``subscriptions``.
+    told. ``noticed`` is the number of the last notice for the publishers in ``subscriptions``. ``turns`` are the last
+    entries of the history, after ``turns_paged`` on pages; ``findings`` and ``kept`` say what else it holds
+    (``history.py``).
     """
 
     id: str
@@ -376,6 +378,10 @@ class WorkflowExecution:
     reverse_target: str | None = None
     subscriptions: tuple[Subscription, ...] = ()
     noticed: int = 0
+    turns: tuple[Json, ...] = ()
+    turns_paged: int = 0
+    findings: Mapping[str, str] = field(default_factory=dict)
+    kept: str = ""
 
     @property
     def public(self) -> str:

@@ -18,6 +18,7 @@ from chalicelib.engine import codec
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import Effect
 from chalicelib.engine.fronts import divided
+from chalicelib.engine.history import addition_of
 from chalicelib.engine.needs import MissingData, NeedTask
 from chalicelib.engine.records import (
     ActionExecution,
@@ -220,6 +221,7 @@ def seal(draft: Draft, *, wake_at: float | None, now: float) -> Transition:
     fronts = divided(draft.header, header.frontier)
     apart = len(header.frontier) - len(fronts.inline)
     header = replace(header, tail=tail, fronts=fronts.buckets, front_tasks=apart)
+    header = _with_history(draft, sealer, header, is_alone=not (sealer.records or fronts.records or fronts.removed))
     return Transition(
         header=header,
         header_body=codec.pack_header(replace(header, frontier=fronts.inline)),
@@ -276,6 +278,15 @@ def _sealed_header(draft: Draft, sealer: _Sealer, *, wake_at: float | None, now:
         subscriptions=draft.subscriptions,
         noticed=draft.noticed,
     )
+
+
+def _with_history(draft: Draft, sealer: _Sealer, header: WorkflowExecution, *, is_alone: bool) -> WorkflowExecution:
+    """The header with what this turn adds to the history; ``is_alone``: it would be written without a transaction."""
+    addition = addition_of(draft, sealer.large_out, is_alone=is_alone)
+    sealer.records |= {key: codec.pack_value(sealer.members_out(value)) for key, value in addition.values.items()}
+    # Before the header: a page that no header counts means nothing, and is written over.
+    sealer.singles |= {key: (body, 0) for key, body in addition.pages.items()}
+    return replace(header, **addition.fields)
 
 
 def _waiting_out(sealer: _Sealer, task: TaskExecution) -> TaskExecution:

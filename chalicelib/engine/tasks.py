@@ -290,6 +290,7 @@ def _hand_on(draft: Draft, task: TaskExecution) -> TaskExecution:
 
 
 def _drop_outputs(draft: Draft, task: TaskExecution) -> TaskExecution:
+    draft.log.lost += [(task.ordinal, a.number, a.result) for a in task.actions if a.result is not None]
     actions = tuple(replace(action, result=None) for action in task.actions)
     return draft.put(task, actions=actions, results_dropped=True)
 

@@ -11,6 +11,7 @@ from chalicelib.engine.decider import decide
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import RunAction
 from chalicelib.engine.events import ActionCompleted, Event
+from chalicelib.engine.history import note
 from chalicelib.engine.identity import action_id
 from chalicelib.engine.moment import Moment
 from chalicelib.engine.needs import MissingData, Need, NeedsData
@@ -67,11 +68,15 @@ class Decisions:
             self._settings.publishers,
         )
 
-    def decided(self, draft: Draft, event: Event, engine: Engine) -> Draft:
-        """The draft after an event. Raises the MistralError of a refused request."""
+    def decided(self, draft: Draft, event: Event, engine: Engine, *, is_pure: bool = False) -> Draft:
+        """The draft after an event, which is noted in its history; ``is_pure``: the action ran within this turn.
+
+        Raises the MistralError of a refused request.
+        """
         while True:
             answer = decide(draft, event, engine)
             if not isinstance(answer, NeedsData):
+                note(draft, answer, event, seed=engine.moment.seed, is_pure=is_pure)
                 return answer
             self._load(draft, answer.needs)
 

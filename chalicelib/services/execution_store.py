@@ -25,6 +25,7 @@ from chalicelib.engine.needs import (
 )
 from chalicelib.engine.records import ActionExecution, Notice, PayloadRef, TaskExecution, ValueRef, WorkflowExecution
 from chalicelib.engine.sealing import (
+    ACTION_PREFIX,
     HEADER_KEY,
     NOTICE_PREFIX,
     TASK_PREFIX,
@@ -117,7 +118,7 @@ class ExecutionStore:
         item = self.table.get(execution_id, [HEADER_KEY]).get(HEADER_KEY)
         if item is None:
             return
-        places = places_of(codec.unpack_header(self._body_out(item)), lists_ended=self._lists_ended)
+        places = places_of(codec.unpack_header(self.body_of(item)), lists_ended=self._lists_ended)
         if places == item.indexes:
             return
         try:
@@ -136,7 +137,8 @@ class ExecutionStore:
         It goes with the header: only whoever wins may replace what another turn, and by now its executor, may be using.
         """
         left = self.table.get(execution_id, [key]).get(key)
-        if left is None or codec.unpack_action(self._body_out(left)).state.is_completed:
+        is_action = key.startswith(ACTION_PREFIX)
+        if left is None or (is_action and codec.unpack_action(self.body_of(left)).state.is_completed):
             raise ConflictException(f"Item {key} of execution {execution_id} was finished elsewhere.")
         item = Item(execution_id, key, self._body_in(execution_id, body), revision=left.revision + 1)
         return Put(item, expected=left.revision)
@@ -148,7 +150,7 @@ class ExecutionStore:
         return stored
 
     def _action_of(self, item: Item) -> ActionExecution:
-        return replace(codec.unpack_action(self._body_out(item)), revision=item.revision)
+        return replace(codec.unpack_action(self.body_of(item)), revision=item.revision)
 
     def _body_in(self, execution_id: str, body: bytes) -> bytes:
         """A body too large for an item goes where large values go, whatever it is."""
@@ -158,7 +160,8 @@ class ExecutionStore:
         self.payloads.put(digest, body)
         return _ELSEWHERE + digest.encode()
 
-    def _body_out(self, item: Item) -> bytes:
+    def body_of(self, item: Item) -> bytes:
+        """The body of a record, wherever it lives."""
         if item.body[:1] == _ELSEWHERE:
             return self.payloads.get(item.body[1:].decode())
         return item.body
@@ -174,10 +177,10 @@ class ExecutionStore:
             item = self.table.get(execution_id, [HEADER_KEY]).get(HEADER_KEY)
             if item is None:
                 return None
-            header = codec.unpack_header(self._body_out(item))
+            header = codec.unpack_header(self.body_of(item))
             if not header.fronts:
                 return header
-            pages = [self._body_out(page) for page in self.table.query(execution_id, prefix=FRONT_PREFIX)]
+            pages = [self.body_of(page) for page in self.table.query(execution_id, prefix=FRONT_PREFIX)]
             frontier = united(header.frontier, pages)
             # Header and pages are written together but not read together: a turn may have been committed between.
             if len(frontier) == len(header.frontier) + header.front_tasks:
@@ -189,19 +192,19 @@ class ExecutionStore:
         item = self.table.get(execution_id, [HEADER_KEY]).get(HEADER_KEY)
         if item is None:
             return None
-        header = codec.unpack_header(self._body_out(item))
+        header = codec.unpack_header(self.body_of(item))
         if not header.fronts or ordinal in header.frontier:
             return header
         key = bucket_key(ordinal)
         page = self.table.get(execution_id, [key]).get(key)
-        frontier = united(header.frontier, [] if page is None else [self._body_out(page)])
+        frontier = united(header.frontier, [] if page is None else [self.body_of(page)])
         # Not on its page: it has finished, or the frontier was stored anew between the two reads.
         return replace(header, frontier=frontier) if ordinal in frontier else self.header(execution_id)
 
     def headers(self, execution_ids: Iterable[str]) -> dict[str, WorkflowExecution]:
         """The headers of many executions, as they were a moment ago; of a wide frontier, what stands in the header."""
         found = self.table.get_many([(execution_id, HEADER_KEY) for execution_id in execution_ids])
-        return {partition: codec.unpack_header(self._body_out(item)) for (partition, _), item in found.items()}
+        return {partition: codec.unpack_header(self.body_of(item)) for (partition, _), item in found.items()}
 
     def list_index(
         self,
@@ -257,7 +260,7 @@ class ExecutionStore:
         loaded.has_all_tasks = True
 
     def _take_page(self, loaded: Loaded, item: Item) -> None:
-        tasks = codec.unpack_tasks(self._body_out(item))
+        tasks = codec.unpack_tasks(self.body_of(item))
         first = int(item.key.removeprefix(TASK_PREFIX), 16)
         loaded.pages[first] = tuple(task.ordinal for task in tasks)
         for task in tasks:
@@ -275,7 +278,7 @@ class ExecutionStore:
         for key, need in keys.items():
             if key not in found:
                 raise NotFoundException(f"The record {key} of execution {execution_id} is missing.")
-            body = self._body_out(found[key])
+            body = self.body_of(found[key])
             match need:
                 case NeedContext():
                     loaded.contexts[need.ordinal] = codec.unpack_context(body)
@@ -322,7 +325,7 @@ class ExecutionStore:
         while True:
             pages = self.table.query(execution_id, start=start, end=end, descending=descending, limit=pages_max)
             for page in pages:
-                tasks = codec.unpack_tasks(self._body_out(page))
+                tasks = codec.unpack_tasks(self.body_of(page))
                 for task in sorted(tasks, key=lambda task: task.ordinal, reverse=descending):
                     if after is None or (task.ordinal < after if descending else task.ordinal > after):
                         yield task
@@ -395,7 +398,7 @@ class ExecutionStore:
             item = self.table.get(execution_id, [value.key]).get(value.key)
             if item is None:
                 raise NotFoundException(f"The record {value.key} of execution {execution_id} is missing.")
-            return self.value(execution_id, codec.unpack_value(self._body_out(item)))
+            return self.value(execution_id, codec.unpack_value(self.body_of(item)))
         if isinstance(value, dict) and any(isinstance(member, (PayloadRef, ValueRef)) for member in value.values()):
             return {key: self.value(execution_id, member) for key, member in value.items()}
         return value
@@ -404,8 +407,12 @@ class ExecutionStore:
         """The next notices beyond a number, in order; none when there are no more."""
         first, last = notice_key(after + 1), f"{NOTICE_PREFIX}~"
         items = self.table.query(execution_id, start=first, end=last, limit=_NOTICE_ITEMS_READ)
-        found = [notice for item in items for notice in codec.unpack_notices(self._body_out(item))]
+        found = [notice for item in items for notice in codec.unpack_notices(self.body_of(item))]
         return [notice for notice in found if notice.number > after]
+
+    def record_value(self, execution_id: str, key: str) -> Json:
+        """The value of a record of its own, with everything in it that lives elsewhere. Raises NotFoundException."""
+        return self.value(execution_id, ValueRef(key))
 
     # -- deleting
 

@@ -261,7 +261,7 @@ class Turns:
             draft.effects[at : at + 1] = []
             event = self._decisions.run_pure(draft, effect)
             if event is not None:
-                draft = self._decisions.decided(draft, event, engine)
+                draft = self._decisions.decided(draft, event, engine, is_pure=True)
         return draft
 
     def _wave(self, session: Session, draft: Draft) -> Draft:

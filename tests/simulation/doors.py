@@ -6,6 +6,7 @@ a port: so two doors interleave in the way that a seed chooses, and in that way 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from threading import Semaphore, Thread
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +23,7 @@ from chalicelib.services.engine import EngineService
 from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.services.executor import Executor
 from chalicelib.services.notifier import Notifier
-from chalicelib.services.ports import Write
+from chalicelib.services.ports import Clock, Write
 from chalicelib.services.turns import Turns, TurnSettings
 from tests.simulation.actions import SimulatedRegistry
 from tests.simulation.faults import Crash, Fault
@@ -43,30 +44,31 @@ class Process:
         self.kind = kind
         self.is_busy = False
         self.has_died = False
+        off = Random(f"{self.name} {world.circumstances.skew_sec}")
+        clock = SkewedClock(world.clock, off.uniform(-1, 1) * world.circumstances.skew_sec)
+        self.is_old = off.random() < world.circumstances.old_share
         table = MortalTable(world.table, self)
         queue = MortalQueue(world.queue, self)
         definitions = cast(Definitions, world.library)
         registry = SimulatedRegistry(world)
         self.store = ExecutionStore(table, MortalPayloads(world.payloads, self))
         settings = TurnSettings(Options(), FIELD_BYTES_MAX, ALARM_INTERVAL_SEC)
-        turns = Turns(self.store, definitions, registry, world.clock, settings, pause=world.waits)
-        self.engine = EngineService(
-            turns, Dispatcher(turns, queue, world.clock), definitions, world.clock, world.entropy
-        )
+        turns = Turns(self.store, definitions, registry, clock, settings, pause=world.waits)
+        self.engine = EngineService(turns, Dispatcher(turns, queue, clock), definitions, clock, world.entropy)
         runs = ActionRuns(
             table,
             definitions,
             registry,
             queue,
-            world.clock,
+            clock,
             world.entropy,
             egress=EgressPolicy(),
             aws=AwsSettings(),
         )
         action_settings = ExecutorSettings(EgressPolicy(), AwsSettings())
-        self.executor = Executor(self.engine, registry, runs, queue, clock=world.clock, settings=action_settings)
-        self.notifier = Notifier(self.engine, Teller(self), queue, world.clock, {})
-        self.clock_door = ClockDoor(self.store, queue, world.clock)
+        self.executor = Executor(self.engine, registry, runs, queue, clock=clock, settings=action_settings)
+        self.notifier = Notifier(self.engine, Teller(self), queue, clock, {})
+        self.clock_door = ClockDoor(self.store, queue, clock)
 
     def meets(self, operation: str) -> Fault:
         if self.has_died:
@@ -75,6 +77,17 @@ class Process:
 
     def saw(self, writes: Sequence[Write]) -> None:
         self.world.watcher.saw(writes)
+
+
+class SkewedClock(Clock):
+    """A clock that is off by some seconds."""
+
+    def __init__(self, clock: Clock, off_sec: float) -> None:
+        self._clock = clock
+        self._off_sec = off_sec
+
+    def now(self) -> float:
+        return self._clock.now() + self._off_sec
 
 
 class Teller:

@@ -67,6 +67,7 @@ class Wire:
     requests: int = 0
     throttled: int = 0
     struck: str = ""
+    found: dict[str, Any] = field(default_factory=dict)
     # What the present call of a table writes, for the oracles: they see what took effect, whoever lives to tell.
     pending: deque[list[Write]] = field(default_factory=deque)
 
@@ -192,7 +193,7 @@ def world_behind(wire: Wire, case: Case) -> World:
         start(world, case)
         world.run()
         wire.world = None
-        world.ends = outcome(world)  # type: ignore[attr-defined]
+        wire.found = outcome(world)
     return world
 
 
@@ -206,7 +207,7 @@ def problem_with(title: str, trouble: Trouble, at: int, *, small: bool) -> str |
         except AssertionError as error:
             return f"{where} ({wire.struck}): {error}"
         expected = outcome(undisturbed(case, frozenset(world.watcher.deaths())))
-    found = world.ends  # type: ignore[attr-defined]
+    found = wire.found
     if case.exact and found != expected:
         return f"{where} ({wire.struck}): {found} instead of {expected}"
     return None if wire.struck else f"{where}: there is no such request"

@@ -29,6 +29,21 @@ TOLERANCE_SEC = 0.002
 CANCEL_REACHES_WITHIN_SEC = 4 * 3600.0
 
 
+# What an execution is born with, and the counters that only go up.
+_FOR_LIFE = (
+    "id",
+    "public_id",
+    "project_id",
+    "workflow_id",
+    "definition_hash",
+    "created_at",
+    "parent",
+    "root_execution_id",
+    "depth",
+)
+_GROWING = ("next_ordinal", "stamp", "heard", "noticed", "turns_paged")
+
+
 class Broken(AssertionError):
     """An invariant does not hold."""
 
@@ -130,6 +145,7 @@ class Watcher:
             return
         self._need(new.revision == old.revision + 1, mirror, f"revision {new.revision} follows {old.revision}")
         self._check_workflow(mirror, old, new)
+        self._check_course(mirror, old, new)
         for ordinal, task in mirror.tasks().items():
             earlier = before.get(ordinal)
             if earlier is not None and earlier is not task:
@@ -139,6 +155,19 @@ class Watcher:
                 self._need(released == 0, mirror, f"task {task.name} released an action while the workflow was paused")
         missing = set(before) - set(mirror.tasks())
         self._need(not missing, mirror, f"the tasks {missing} are lost")
+
+    def _check_course(self, mirror: Mirror, old: WorkflowExecution, new: WorkflowExecution) -> None:
+        """What an execution was born with stays, and what only grows does not go back."""
+        for name in _FOR_LIFE:
+            self._need(getattr(new, name) == getattr(old, name), mirror, f"its {name} changed")
+        for name in () if self._world.circumstances.old_share else _GROWING:
+            self._need(getattr(new, name) >= getattr(old, name), mirror, f"its {name} went back")
+        longer = (
+            self._world.circumstances.old_share > 0
+            or new.turns_paged > old.turns_paged
+            or new.turns[: len(old.turns)] == old.turns
+        )
+        self._need(longer, mirror, "its history was changed")
 
     def _check_workflow(self, mirror: Mirror, old: WorkflowExecution, new: WorkflowExecution) -> None:
         legal = may_become(old.state, new.state) and (not old.state.is_completed or old.state is new.state)
@@ -155,6 +184,15 @@ class Watcher:
             self._need_time(mirror, old.timers[0], "the workflow's time limit")
 
     def _check_task(self, mirror: Mirror, old: TaskExecution, new: TaskExecution, now: float) -> None:
+        same = (old.name, old.type, old.created_at, old.has_items) == (
+            new.name,
+            new.type,
+            new.created_at,
+            new.has_items,
+        )
+        self._need(same, mirror, f"task {old.name} became another one")
+        grows = old.next_number <= new.next_number and old.stamp <= new.stamp
+        self._need(grows, mirror, f"task {new.name} counted back")
         is_join = self._plan(mirror).spec.tasks[new.name].join is not None
         ran_again = is_join or self.revives
         if old.state.is_completed and not ran_again:
@@ -192,7 +230,8 @@ class Watcher:
 
     def _need_time(self, mirror: Mirror, timer: Timer, what: str) -> None:
         early_sec = timer.due_at - self._world.clock.now()
-        self._need(early_sec <= TOLERANCE_SEC, mirror, f"{what} came {early_sec:.3f} s too early")
+        tolerance_sec = TOLERANCE_SEC + 2 * self._world.circumstances.skew_sec
+        self._need(early_sec <= tolerance_sec, mirror, f"{what} came {early_sec:.3f} s too early")
 
     def _check_action(self, mirror: Mirror, where: str, old: ActionExecution, new: ActionExecution) -> None:
         if not old.state.is_completed or (self.revives and new.execution_id is not None):
@@ -216,7 +255,10 @@ class Watcher:
         elif header.state.is_completed and not moves:
             self._need(header.wake_at is None, mirror, "an execution that has ended keeps an alarm")
         elif not header.state.is_completed:
-            wakes = header.wake_at is not None and header.wake_at <= now + 6 * 3600 + 60
+            wakes = (
+                header.wake_at is not None
+                and header.wake_at <= now + 6 * 3600 + 60 + self._world.circumstances.skew_sec
+            )
             self._need(wakes, mirror, f"an unfinished execution wakes at {header.wake_at}, now is {now}")
 
     def _check_books(self, mirror: Mirror) -> None:

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol, TypeVar
 
 from chalicelib.adapters.bounds import bulk_plan
 from chalicelib.adapters.memory import MemoryPayloads, MemoryTable
+from chalicelib.engine import codec
+from chalicelib.engine.sealing import HEADER_KEY
 from chalicelib.errors import ConflictException
 from chalicelib.services.ports import Clock, IndexEntry, Item, Message, Payloads, Put, Queue, Table, Write
 from chalicelib.vocabulary import JsonObject
@@ -15,11 +17,15 @@ from tests.simulation.faults import Crash, Delivery, Fault
 
 T = TypeVar("T")
 RECEIVES_MAX = 5
+# The fields of the header that the former version does not know: those of the history.
+NEW_KEYS = frozenset("HxjK")
 VISIBILITY_SEC = {"tasks": 720.0, "tasks-long": 5400.0, "notifications": 360.0}
 
 
 class Mortal(Protocol):
-    """The process behind the ports."""
+    """The process behind the ports; ``is_old``: it runs the former version of the code."""
+
+    is_old: bool
 
     def meets(self, operation: str) -> Fault:
         """What happens at the call that begins now; other doors may run before it answers."""
@@ -42,6 +48,14 @@ def call(process: Mortal, operation: str, act: Callable[[], T], within: Callable
     if fault is Fault.CRASH_AFTER:
         raise Crash(operation)
     return result
+
+
+def former(write: Write) -> Write:
+    """A write as the former version makes it: of the header, it knows fewer fields and writes the others no more."""
+    if not isinstance(write, Put) or write.item.key != HEADER_KEY or write.item.body[:1] == b"@":
+        return write
+    known = {key: value for key, value in codec.unpack_json(write.item.body).items() if key not in NEW_KEYS}
+    return replace(write, item=replace(write.item, body=codec.pack_json(known)))
 
 
 class MortalTable(Table):
@@ -78,6 +92,9 @@ class MortalTable(Table):
         )
 
     def write(self, writes: Sequence[Write]) -> None:
+        if self._process.is_old:
+            writes = [former(write) for write in writes]
+
         def act() -> None:
             self._inner.write(writes)
             self._process.saw(writes)

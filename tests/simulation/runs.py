@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 from unittest.mock import patch
 
 from chalicelib.engine import decider, items, sealing
 from chalicelib.engine.events import (
+    DescriptionChanged,
     Event,
     PauseRequested,
     RerunRequested,
@@ -20,9 +21,11 @@ from chalicelib.engine.events import (
 )
 from chalicelib.services import turns
 from chalicelib.vocabulary import State
+from tests.simulation.endings import faults_at_the_end
 from tests.simulation.faults import PROMPT, Delivery, NoFaults, RandomFaults
 from tests.simulation.oracles import Broken
 from tests.simulation.outcomes import outcome
+from tests.simulation.rebuilding import differences
 from tests.simulation.workflows import CORPUS, Case, random_case
 from tests.simulation.world import Circumstances, World
 
@@ -37,6 +40,11 @@ SMALL_BOUNDS = (
     (sealing, "INLINE_VALUE_BYTES_MAX", 8),
     (sealing, "PAYLOAD_THRESHOLD_BYTES", 16),
 )
+
+
+# From this seed on, workflows have the rest of the language, clocks differ, some processes run the former version of
+# the code, and operators change environments. Those below are as they were when they found something.
+WIDE = 100_000
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,9 @@ def plan_of(seed: int, *, verbose: bool = False) -> Plan:
     random = Random(seed)
     exact = random.random() < 0.6
     corpus = sorted(CORPUS)
-    case = CORPUS[random.choice(corpus)] if random.random() < 0.1 else random_case(seed, exact=exact)
+    case = (
+        CORPUS[random.choice(corpus)] if random.random() < 0.1 else random_case(seed, exact=exact, is_wide=seed >= WIDE)
+    )
     doors = random.choice([1, 1, 2, 3])
     faults = RandomFaults(
         Random(seed + 1), random.choice([0, 0, 5, 20, 60]), random.choice([0, 0, 20, 150]), random.choice([1, 4, 12])
@@ -71,6 +81,11 @@ def plan_of(seed: int, *, verbose: bool = False) -> Plan:
     circumstances = Circumstances(
         faults if random.random() < 0.9 else NoFaults(), delivery, doors, stalls, verbose=verbose
     )
+    if seed >= WIDE:
+        wide = Random(f"wide {seed}")
+        circumstances = replace(
+            circumstances, skew_sec=wide.choice([0.0, 0.5, 3.0]), old_share=wide.choice([0.0, 0.0, 0.5])
+        )
     has_operator = random.random() < 0.3
     return Plan(seed, case, circumstances, has_operator, is_small=random.random() < 0.3)
 
@@ -89,13 +104,30 @@ def run_plan(plan: Plan) -> World:
     with bounds(small=plan.is_small):
         world = World(plan.case.text, plan.seed, plan.circumstances)
         if plan.has_operator:
-            _employ_operator(world, Random(plan.seed + 2))
+            _employ_operator(world, Random(plan.seed + 2), changes_env=plan.seed >= WIDE)
         start(world, plan.case)
         world.run()
         if plan.case.exact and not plan.has_operator:
             compare(world, plan.case)
+        check_the_end(world)
         check_redelivery(world)
+        check_history(world)
     return world
+
+
+def check_history(world: World) -> None:
+    """From its history each execution can be made again as it is stored. Raises Broken."""
+    for header in world.headers() if not world.circumstances.old_share else ():
+        found = differences(world, header)
+        if found:
+            raise Broken(f"{header.workflow_name} {header.id[:8]} differs when made again: {found[:3]}")
+
+
+def check_the_end(world: World) -> None:
+    """Records, lists, families and histories agree. Raises Broken."""
+    found = faults_at_the_end(world)
+    if found:
+        raise Broken("; ".join(found[:3]))
 
 
 @contextmanager
@@ -143,7 +175,9 @@ def check_redelivery(world: World) -> None:
     before = _records(world, settled)
     runs = dict(world.runs)
     told = sum(map(len, world.told.values()))
-    world.circumstances = Circumstances(doors=1, verbose=world.circumstances.verbose)
+    world.circumstances = replace(
+        Circumstances(), verbose=world.circumstances.verbose, old_share=world.circumstances.old_share
+    )
     world.deliver_again()
     world.watcher.rest()
     after = _records(world, settled)
@@ -166,17 +200,18 @@ def _records(world: World, partitions: list[str]) -> dict[tuple[str, str], bytes
     }
 
 
-def _employ_operator(world: World, random: Random) -> None:
+def _employ_operator(world: World, random: Random, *, changes_env: bool) -> None:
     """Some commands at some moments, for whatever execution there is by then."""
     revives = random.random() < 0.4
     world.watcher.revives = revives
     for _ in range(random.randint(1, 5)):
         world.appoint(
-            random.choice([0.0, 0.5, 3.0, 12.0, 45.0, 700.0]), lambda: _command(world, random, revives=revives)
+            random.choice([0.0, 0.5, 3.0, 12.0, 45.0, 700.0]),
+            lambda: _command(world, random, revives=revives, changes_env=changes_env),
         )
 
 
-def _command(world: World, random: Random, *, revives: bool) -> None:
+def _command(world: World, random: Random, *, revives: bool, changes_env: bool) -> None:
     headers = world.headers()
     if not headers:
         return
@@ -190,3 +225,5 @@ def _command(world: World, random: Random, *, revives: bool) -> None:
         reset = not task.has_items or random.random() < 0.5
         events = [RerunRequested(task.ordinal, reset=reset), SkipRequested(task.ordinal)]
     world.sends(header.id, random.choice(events))
+    if changes_env and header.state in (State.PAUSED, State.ERROR):
+        world.sends(header.id, DescriptionChanged("changed", {"level": 1, "other": [1, 2]}))

@@ -4,13 +4,17 @@ A seed that once found a fault stays below, under the name of what was wrong.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
-from tests.simulation.runs import run_seed
+from tests.simulation.runs import WIDE, plan_of, run_seed
+from tests.simulation.widening import FEATURES, features_of
 
-BATCHES = 12
+BATCHES = 10
+WIDE_BATCHES = 4
 SEEDS_PER_BATCH = 15
 
 
@@ -33,9 +37,43 @@ def faults_of(seeds: range) -> list[str]:
     return found
 
 
+def seeds_of(batch: int, first: int = 0) -> range:
+    return range(first + batch * SEEDS_PER_BATCH, first + (batch + 1) * SEEDS_PER_BATCH)
+
+
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_every_invariant_holds_for_every_seed(batch: int):
-    assert faults_of(range(batch * SEEDS_PER_BATCH, (batch + 1) * SEEDS_PER_BATCH)) == []
+    assert faults_of(seeds_of(batch)) == []
+
+
+@pytest.mark.parametrize("batch", range(WIDE_BATCHES))
+def test_every_invariant_holds_in_the_whole_language_with_clocks_that_differ_and_two_versions_of_the_code(batch: int):
+    assert faults_of(seeds_of(batch, WIDE)) == []
+
+
+def test_the_seeds_use_every_feature_of_the_language():
+    used: Counter[str] = Counter()
+    for batch in range(WIDE_BATCHES):
+        for seed in seeds_of(batch, WIDE):
+            used += features_of(yaml.safe_load(plan_of(seed).case.text))
+
+    assert {feature for feature in FEATURES if not used[feature]} == set()
+
+
+def test_the_seeds_use_everything_that_goes_wrong():
+    plans = [plan_of(seed) for batch in range(WIDE_BATCHES) for seed in seeds_of(batch, WIDE)]
+    used = [plan.circumstances for plan in plans]
+
+    assert any(plan.has_operator for plan in plans)
+    assert any(plan.is_small for plan in plans)
+    assert {each.doors for each in used} >= {1, 2, 3}
+    assert all(each.clocks > 1 and each.executors > 1 for each in used)
+    assert any(each.skew_sec for each in used)
+    assert any(each.old_share for each in used)
+    assert any(each.stalls for each in used)
+    assert any(each.delivery.lost for each in used)
+    assert any(each.delivery.duplicated for each in used)
+    assert any(each.delivery.late and not each.delivery.in_order for each in used)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ A case is ``exact`` when its end does not depend on who comes first, so that a d
 undisturbed one. Joins of fewer than all, commands, time limits and joins that may become impossible are not.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 import yaml
+
+from tests.simulation.widening import widen
 
 Body = dict[str, Any]
 
@@ -199,9 +201,14 @@ main:
 }
 
 
-def random_case(seed: int, *, exact: bool) -> Case:
-    """The workflow of a seed."""
-    return _Author(Random(seed), Random(f"limits {seed}"), Random(f"polls {seed}"), exact).case()
+def random_case(seed: int, *, exact: bool, is_wide: bool = False) -> Case:
+    """The workflow of a seed; ``is_wide``: with the rest of the language added."""
+    author = _Author(Random(seed), Random(f"limits {seed}"), Random(f"polls {seed}"), exact)
+    case = author.case()
+    if not is_wide:
+        return case
+    widen(author.document, Random(f"wide {seed}"))
+    return replace(case, text=author.text())
 
 
 class _Author:
