@@ -261,6 +261,7 @@ def shown(name: str, value: object) -> str:
         ("serve", "The local service"),
         ("run", "The local service"),
         ("worker", "The local service"),
+        ("executor", "The local service"),
         ("cost", "The local service"),
         ("doctor", "The doctor"),
     ],
