@@ -11,7 +11,7 @@ from chalicelib.engine.records import ActionExecution, Claim, Poll, TaskExecutio
 from chalicelib.errors import ConflictException
 from chalicelib.services.carriers import Thread
 from chalicelib.services.parking import parking_key
-from chalicelib.services.ports import Item, Put, is_written
+from chalicelib.services.ports import Item, Put, are_written
 from chalicelib.services.turns import Turns
 from chalicelib.vocabulary import State
 
@@ -94,7 +94,7 @@ class Claims:
         try:
             self._store.table.write([put])
         except ConflictException:
-            return is_written(self._store.table, put)
+            return are_written(self._store.table, [put.item])
         return True
 
     def has_result(self, header: WorkflowExecution, ordinal: int, action: ActionExecution) -> bool:

@@ -41,7 +41,7 @@ from chalicelib.engine.sealing import (
 from chalicelib.errors import ConflictException, NotFoundException
 from chalicelib.limits import RECORD_BYTES_MAX
 from chalicelib.services.execution_places import places_of
-from chalicelib.services.ports import Delete, IndexEntry, Item, Payloads, Put, Table, Write, is_written
+from chalicelib.services.ports import Delete, IndexEntry, Item, Payloads, Put, Table, Write, are_written
 from chalicelib.vocabulary import Json, State
 
 PARKED_PREFIX: Final = "parked#"
@@ -85,9 +85,10 @@ class ExecutionStore:
             Put(Item(header.id, key, self._body_in(header.id, body), revision=expected + 1), expected=expected)
             for key, (body, expected) in transition.together.items()
         ]
+        alone: list[Item] = []
         for key, (body, expected) in transition.singles.items():
             try:
-                self._write_single(header.id, key, body, expected)
+                alone.append(self._write_single(header.id, key, body, expected))
             except ConflictException:
                 if expected:
                     raise
@@ -110,7 +111,9 @@ class ExecutionStore:
         try:
             self.table.write(writes + together)
         except ConflictException:
-            if not is_written(self.table, writes[0]):
+            # Who runs what may stand in any of these, and differ although the headers are the same.
+            puts = [write.item for write in (*writes, *together) if isinstance(write, Put)]
+            if not are_written(self.table, puts + alone):
                 raise
 
     def place_anew(self, execution_id: str) -> None:
@@ -127,9 +130,10 @@ class ExecutionStore:
             # Whoever was faster has brought it there.
             return
 
-    def _write_single(self, execution_id: str, key: str, body: bytes, expected: int) -> None:
+    def _write_single(self, execution_id: str, key: str, body: bytes, expected: int) -> Item:
         item = Item(execution_id, key, self._body_in(execution_id, body), revision=expected + 1)
         self.table.write([Put(item, expected=expected)])
+        return item
 
     def _taken_over(self, execution_id: str, key: str, body: bytes) -> Put:
         """The write of a new item whose record is there already, left by a turn that was lost.

@@ -78,15 +78,19 @@ class Check:
 Write = Put | Delete | Check
 
 
-def is_written(table: Table, write: Write) -> bool:
-    """Whether an item is just as a conditional write of this process was to make it, although that lost its race.
+def are_written(table: Table, items: Sequence[Item]) -> bool:
+    """Whether items of a partition are just as a write of this process was to make them, although it lost its race.
 
-    Then it has lost to itself: it took effect, but its answer got lost, and the client asked again.
+    Then it has lost to itself: it took effect, but its answer got lost, and the client asked again. The first one is
+    looked at before the others. All that tells this write from another's must be among them.
     """
-    if not isinstance(write, Put):
-        return False
-    found = table.get(write.item.partition, [write.item.key]).get(write.item.key)
-    return found is not None and (found.revision, found.body) == (write.item.revision, write.item.body)
+    for part in (items[:1], items[1:]):
+        found = table.get(part[0].partition, [item.key for item in part]) if part else {}
+        for item in part:
+            present = found.get(item.key)
+            if present is None or (present.revision, present.body) != (item.revision, item.body):
+                return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

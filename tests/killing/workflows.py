@@ -113,4 +113,6 @@ KINDS = {
     "waits": Kind({"out": 5}, 2),
     "family": Kind({"out": 2}, 3),
 }
+# Those in which an action that must not run again may die.
+MAY_FAIL = {"deadly", *(name for name, kind in KINDS.items() if kind.may_fail)}
 DEADLY = ("deadly", "deadly_again")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from chalicelib.engine.fronts import FRONT_PREFIX
 from chalicelib.engine.history import BIRTH_PREFIX, FOUND_PREFIX, HISTORY_PREFIX
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.engine.sealing import ACTION_PREFIX, CONTEXT_PREFIX, HEADER_KEY, NOTICE_PREFIX, TASK_PREFIX
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 _ENTRIES_MAX = 10_000
+_VALUES = (HEADER_KEY, "input", "params", "output", "variables")
 # Moments are kept to the millisecond.
 TOLERANCE_SEC = 0.002
 
@@ -74,31 +76,31 @@ def _families(world: World, headers: list[WorkflowExecution]) -> Iterator[str]:
 
 def _orphans(world: World, header: WorkflowExecution) -> Iterator[str]:
     """No record stands there that nothing leads to."""
-    known = {turn_digest for turn in turns(world.store, header) for turn_digest in turn.found.values()}
+    digests = {digest for turn in turns(world.store, header) for digest in turn.found.values()}
+
+    def is_of_a_task(rest: str) -> bool:
+        return 0 < int(rest.split("#", maxsplit=1)[0], 16) < header.next_ordinal
+
+    rules: dict[str, Callable[[str], bool]] = {
+        TASK_PREFIX: is_of_a_task,
+        CONTEXT_PREFIX: is_of_a_task,
+        "claim#": is_of_a_task,
+        "value#": is_of_a_task,
+        # Items are written before the header: those of a turn that was lost may be of a task that never was.
+        ACTION_PREFIX: lambda rest: True,
+        NOTICE_PREFIX: lambda rest: 0 < int(rest, 16) <= header.noticed,
+        "notified#": lambda rest: True,
+        # A turn that was lost may have left the page that was to come next.
+        HISTORY_PREFIX: lambda rest: int(rest, 16) <= header.turns_paged,
+        BIRTH_PREFIX: lambda rest: rest in header.kept,
+        FOUND_PREFIX: lambda rest: rest in digests,
+        FRONT_PREFIX: lambda rest: int(rest, 16) in header.fronts,
+        # It is cleared after the turn that took it in, before which a process may die.
+        PARKED_PREFIX: lambda rest: world.crashes > 0 and header.state.is_completed,
+    }
     for item in world.table.query(header.id):
-        kind, _, rest = item.key.partition("#")
-        match f"{kind}#":
-            case _ if item.key in (HEADER_KEY, "input", "params", "output", "variables"):
-                continue
-            case "claim#" | "value#" | "notified#":
-                is_known = kind == "notified" or 0 < int(rest.split("#")[0], 16) < header.next_ordinal
-            case prefix if prefix in (TASK_PREFIX, CONTEXT_PREFIX, ACTION_PREFIX):
-                is_known = 0 < int(rest.split("#")[0], 16) < header.next_ordinal
-            case prefix if prefix == NOTICE_PREFIX:
-                is_known = 0 < int(rest, 16) <= header.noticed
-            case prefix if prefix == HISTORY_PREFIX:
-                # A turn that was lost may have left the page that was to come next.
-                is_known = int(rest, 16) <= header.turns_paged
-            case prefix if prefix == BIRTH_PREFIX:
-                is_known = rest in header.kept
-            case prefix if prefix == FOUND_PREFIX:
-                is_known = rest in known
-            case "front#":
-                is_known = int(rest, 16) in header.fronts
-            case prefix if prefix == PARKED_PREFIX:
-                is_known = False
-            case _:
-                is_known = False
+        kind, mark, rest = item.key.partition("#")
+        is_known = rules[kind + mark](rest) if kind + mark in rules else item.key in _VALUES
         if not is_known:
             yield f"nothing leads to the record {item.key}"
 

@@ -67,7 +67,6 @@ class Wire:
     requests: int = 0
     throttled: int = 0
     struck: str = ""
-    found: dict[str, Any] = field(default_factory=dict)
     # What the present call of a table writes, for the oracles: they see what took effect, whoever lives to tell.
     pending: deque[list[Write]] = field(default_factory=deque)
 
@@ -185,16 +184,18 @@ def emulated(wire: Wire) -> Iterator[None]:
     aws.client("dynamodb").delete_table(TableName=name)
 
 
-def world_behind(wire: Wire, case: Case) -> World:
-    """Run a case behind a wire. Raises AssertionError where an invariant breaks."""
+def run_behind(wire: Wire, case: Case) -> tuple[dict[str, Any], frozenset[str]]:
+    """Run a case behind a wire: what it came to, and the actions whose executors died.
+
+    Raises AssertionError where an invariant breaks.
+    """
     with emulated(wire):
         world = World(case.text, 0, Circumstances(clocks=1))
         wire.world = world
         start(world, case)
         world.run()
         wire.world = None
-        wire.found = outcome(world)
-    return world
+        return outcome(world), frozenset(world.watcher.deaths())
 
 
 def problem_with(title: str, trouble: Trouble, at: int, *, small: bool) -> str | None:
@@ -203,11 +204,10 @@ def problem_with(title: str, trouble: Trouble, at: int, *, small: bool) -> str |
     where = f"{title}: {trouble} at request {at}"
     with bounds(small=small):
         try:
-            world = world_behind(wire, case)
+            found, died = run_behind(wire, case)
         except AssertionError as error:
             return f"{where} ({wire.struck}): {error}"
-        expected = outcome(undisturbed(case, frozenset(world.watcher.deaths())))
-    found = wire.found
+        expected = outcome(undisturbed(case, died))
     if case.exact and found != expected:
         return f"{where} ({wire.struck}): {found} instead of {expected}"
     return None if wire.struck else f"{where}: there is no such request"
@@ -217,7 +217,7 @@ def problems(title: str, *, stride: int, first: int, small: bool, runs: Counter[
     """What goes wrong in a workflow, at every so-manyth request."""
     whole = Wire(-1, Trouble.NONE)
     with bounds(small=small):
-        world_behind(whole, CORPUS[title])
+        run_behind(whole, CORPUS[title])
     found = []
     for at in range(1 + first % stride, whole.requests + 1, stride):
         for trouble in list(Trouble)[1:]:

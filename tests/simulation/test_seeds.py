@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.simulation.runs import WIDE, plan_of, run_seed
+from tests.simulation.runs import WIDE, plan_of, run_seed, undisturbed
 from tests.simulation.widening import FEATURES, features_of
+from tests.simulation.workflows import CORPUS
+from tests.simulation.world import BEGINNING
 
 BATCHES = 10
 WIDE_BATCHES = 4
@@ -74,6 +76,10 @@ def test_the_seeds_use_everything_that_goes_wrong():
     assert any(each.delivery.lost for each in used)
     assert any(each.delivery.duplicated for each in used)
     assert any(each.delivery.late and not each.delivery.in_order for each in used)
+
+
+def test_a_result_of_an_item_that_lost_its_race_is_counted_without_waiting_for_an_alarm():
+    assert undisturbed(CORPUS["sub-workflows"]).clock.now() < BEGINNING + 60
 
 
 @pytest.mark.parametrize(
