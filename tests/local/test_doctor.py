@@ -16,6 +16,7 @@ from chalicelib.limits import DOCTOR_OVERDUE_SEC
 from chalicelib.local.cloud import create_cloud, names_with_prefix
 from chalicelib.local.emulator import safe_moto
 from chalicelib.local.main import main
+from chalicelib.services.action_calls import ActionCalls
 from chalicelib.services.definition_records import Kind
 from chalicelib.services.definition_rules import Access, Placement
 from chalicelib.services.engine import StartRequest
@@ -153,7 +154,7 @@ def test_an_action_whose_executor_died_long_ago_is_named(deployed, ask):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(deployed.container.executor), "_run", dies)
+        patch.setattr(ActionCalls, "run", dies)
         record = {"messageId": "m", "body": json.dumps(with_claim), "attributes": {}}
         with pytest.raises(KeyboardInterrupt):
             deployed.container.executor.handle_batch([record], 120.0)
