@@ -83,7 +83,9 @@ def test_every_log_is_kept_for_a_bounded_time(deployment):
 
 
 def test_no_more_is_left_out_on_the_emulator_than_must_be(deployment):
-    left_out = json.loads(expanded_text())["Resources"].keys() - emulated_template()["Resources"].keys()
+    whole, emulated = json.loads(expanded_text())["Resources"], emulated_template()["Resources"]
+    alarms = ("AWS::CloudWatch::", "AWS::SNS::TopicPolicy")
+    left_out = {name for name in whole.keys() - emulated if not whole[name]["Type"].startswith(alarms)}
     assert len(left_out) == 10, left_out
     resources = boto3.client("cloudformation").list_stack_resources(StackName=STACK)["StackResourceSummaries"]
     made = {resource["LogicalResourceId"] for resource in resources if resource["LogicalResourceId"]}
