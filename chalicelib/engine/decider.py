@@ -286,12 +286,14 @@ def _claim_expired(engine: Engine, draft: Draft, event: ClaimExpired) -> None:
     _action_completed(engine, draft, ActionCompleted(event.ordinal, event.number, died))
 
 
-def executor_died(action_name: str) -> str:
-    """Why an action that may not be run twice ends in ERROR when its executor dies."""
-    return (
-        f"The executor that ran the action '{action_name}' died before it reported a result, and the action cannot be "
-        "re-run safely because its task is not 'safe-rerun'."
+def executor_died(action_name: str, *, is_given_up: bool = False) -> str:
+    """Why an action ends in ERROR when its executor dies: it may not be run twice, or it was, and is given up."""
+    why = (
+        "it is given up, as this has happened each time it was run"
+        if is_given_up
+        else "the action cannot be re-run safely because its task is not 'safe-rerun'"
     )
+    return f"The executor that ran the action '{action_name}' died before it reported a result, and {why}."
 
 
 def _state_info(action: ActionExecution, result: Result) -> str | None:

@@ -298,7 +298,7 @@ class ActionRuns:
             case Step.SEND if claim.poll is not None:
                 self._send_poll(run, claim.poll)
             case Step.GIVE_UP:
-                self.complete(run, Result(error=executor_died(run.action.name)))
+                self.complete(run, Result(error=executor_died(run.action.name, is_given_up=True)))
             case Step.ASK if timeout_sec is not None and now >= run.action.created_at + timeout_sec:
                 self.complete(run, Result(error=timed_out(timeout_sec)))
             case Step.ASK:

@@ -9,6 +9,7 @@ from typing import Final
 
 from chalicelib.engine.records import ActionExecution, Claim, Poll, TaskExecution, WorkflowExecution
 from chalicelib.errors import ConflictException
+from chalicelib.limits import MESSAGE_RECEIVES_MAX
 from chalicelib.services.carriers import Thread
 from chalicelib.services.parking import parking_key
 from chalicelib.services.ports import Item, Put, are_written
@@ -16,8 +17,9 @@ from chalicelib.services.turns import Turns
 from chalicelib.vocabulary import State
 
 _PREFIX: Final = "claim#"
-# A message that was received so often has killed its Lambda each time.
-RECEIVES_MAX: Final = 4
+# A message that was received so often has killed its Lambda each time. At its last receipt but one there is still time
+# to say so; after the last one it is a dead letter.
+RECEIVES_MAX: Final = MESSAGE_RECEIVES_MAX - 1
 # An asynchronous action that was started well: its claim has no end.
 _STARTED: Final = Claim("started", math.inf)
 

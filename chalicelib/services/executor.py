@@ -226,7 +226,7 @@ class Executor:
         try:
             held = self._polls.take(header, task, action, thread, number=poll_number, receives=receives)
         except Hopeless:
-            self._fail(header, task.ordinal, action, thread)
+            self._fail(header, task.ordinal, action, thread, is_given_up=True)
             return
         if held is not None:
             carried = Carried(header.id, _effect(task.ordinal, action))
@@ -273,9 +273,10 @@ class Executor:
             if found.claimer == thread.claimer:
                 raise LeaveMessage
             return False
-        if self._may_rerun(action) and not has_killed(receives, item.revision):
+        may_rerun = self._may_rerun(action)
+        if may_rerun and not has_killed(receives, item.revision):
             return self._claims.take_over(header, key, body, item.revision)
-        self._fail(header, ordinal, action, thread)
+        self._fail(header, ordinal, action, thread, is_given_up=may_rerun)
         return False
 
     def _may_run_item(
@@ -313,8 +314,9 @@ class Executor:
                     raise LeaveMessage
                 return False
             # The record of an item had a revision before its first claim.
-            if not self._may_rerun(action) or has_killed(receives, action.revision - 1):
-                self._fail(header, ordinal, action, thread)
+            may_rerun = self._may_rerun(action)
+            if not may_rerun or has_killed(receives, action.revision - 1):
+                self._fail(header, ordinal, action, thread, is_given_up=may_rerun)
                 return False
         return True
 
@@ -323,8 +325,11 @@ class Executor:
         found = self._registry.find(action.base.name if action.base else action.name)
         return action.safe_rerun or (found is not None and found.polling is Polling.ONLY)
 
-    def _fail(self, header: WorkflowExecution, ordinal: int, action: ActionExecution, thread: Thread) -> None:
-        event = ActionCompleted(ordinal, action.number, Result(error=executor_died(action.name)))
+    def _fail(
+        self, header: WorkflowExecution, ordinal: int, action: ActionExecution, thread: Thread, *, is_given_up: bool
+    ) -> None:
+        error = executor_died(action.name, is_given_up=is_given_up)
+        event = ActionCompleted(ordinal, action.number, Result(error=error))
         until = thread.deadline - TURN_RESERVE_SEC
         self._carry_on(self._engine.proceed(header.id, event, until=until, carrier=thread), thread)
 

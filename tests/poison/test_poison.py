@@ -135,6 +135,7 @@ def test_an_action_that_kills_its_process_runs_once_and_ends_in_error(site: Site
 
     assert site.runs == ["only"]
     assert "died before it reported a result" in str(site.task(execution, "only").state_info)
+    assert "not 'safe-rerun'" in str(site.task(execution, "only").state_info)
     assert site.header(execution).state == "ERROR"
     assert site.dead() == []
 
@@ -153,6 +154,8 @@ def test_an_action_that_may_run_again_and_kills_each_time_is_given_up(site: Site
 
     assert deaths == site.runs.count("only")
     assert 3 <= deaths <= 4
+    assert "given up" in str(site.header(execution).state_info)
+    assert "not 'safe-rerun'" not in str(site.header(execution).state_info)
     assert site.header(execution).state == "ERROR"
     assert site.task(execution, "only").state == "ERROR"
     assert site.dead() == []

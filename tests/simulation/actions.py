@@ -1,7 +1,6 @@
 """The actions of the simulation: work that counts its runs, and work that is finished by someone outside."""
 
 from chalicelib.actions.registry import ActionContext, FunctionAction, Pending, Polling, Registry, action
-from chalicelib.engine.decider import executor_died
 from chalicelib.engine.identity import address_of
 from chalicelib.vocabulary import Json, Result
 from tests.simulation.stage import Stage
@@ -34,8 +33,8 @@ def _work(stage: Stage) -> FunctionAction:
             stage.takes(seconds)
         finally:
             stage.ends(identifier)
-        if stage.is_doomed(identifier):
-            return Result(error=executor_died("sim.work"))
+        if doom := stage.doom_of(identifier):
+            return Result(error=doom)
         if _number(context) < failures or (bad is not None and value in bad):
             return Result(error=f"sim.work failed for {value}")
         return value
@@ -51,8 +50,8 @@ def _started(stage: Stage) -> FunctionAction:
         stage.begins(identifier)
         stage.ends(identifier)
         result = Result(error=f"sim.async failed for {value}") if fails else Result(data=value)
-        if stage.is_doomed(identifier):
-            return Result(error=executor_died("sim.async"))
+        if doom := stage.doom_of(identifier):
+            return Result(error=doom)
         stage.answers_later(identifier, result, seconds)
         return None
 
@@ -72,8 +71,8 @@ def _polled(stage: Stage) -> FunctionAction:
                 stage.takes(0)
             finally:
                 stage.ends(identifier)
-            if stage.is_doomed(identifier):
-                return Result(error=executor_died("sim.poll"))
+            if doom := stage.doom_of(identifier):
+                return Result(error=doom)
             return Pending({"left": times, "due": stage.now() + delay}, delay_sec=delay)
         stage.poll_begins(identifier, context.pending["due"])
         try:

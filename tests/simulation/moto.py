@@ -184,7 +184,7 @@ def emulated(wire: Wire) -> Iterator[None]:
     aws.client("dynamodb").delete_table(TableName=name)
 
 
-def run_behind(wire: Wire, case: Case) -> tuple[dict[str, Any], frozenset[str]]:
+def run_behind(wire: Wire, case: Case) -> tuple[dict[str, Any], frozenset[tuple[str, str]]]:
     """Run a case behind a wire: what it came to, and the actions whose executors died.
 
     Raises AssertionError where an invariant breaks.

@@ -360,14 +360,17 @@ class Watcher:
             found += more
         return found
 
-    def deaths(self) -> list[str]:
-        """The paths of the actions that ended because their executor died."""
+    def deaths(self) -> list[tuple[str, str]]:
+        """The paths of the actions that ended because their executor died, and their errors."""
         found = []
         for partition, mirror in self.mirrors.items():
             for task, action in mirror.actions():
                 error = None if action.result is None else self._world.store.value(partition, action.result.error)
-                if error == executor_died(action.name):
-                    found.append(self.path(partition, task.ordinal, action.number))
+                given_up = executor_died(action.name, is_given_up=True)
+                if error in (executor_died(action.name), given_up):
+                    found.append((self.path(partition, task.ordinal, action.number), str(error)))
+                    if action.safe_rerun and error != given_up:
+                        self._need(False, mirror, f"the safe-rerun action of {task.name} is told to be none")
                     if action.safe_rerun and not self._world.queue.dead and self._world.crashes < 3:
                         self._need(False, mirror, f"the safe-rerun action of {task.name} was given up")
         return found

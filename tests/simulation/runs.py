@@ -143,7 +143,7 @@ def start(world: World, case: Case) -> None:
     world.start(case.workflow, dict(case.input), dict(case.params))
 
 
-def undisturbed(case: Case, doomed: frozenset[str] = frozenset()) -> World:
+def undisturbed(case: Case, doomed: frozenset[tuple[str, str]] = frozenset()) -> World:
     """A run in which nothing goes wrong, but for the actions that are to fail as if their executor had died."""
     world = World(case.text, 0, Circumstances(doomed=doomed))
     start(world, case)

@@ -24,8 +24,8 @@ class Stage(Protocol):
     def takes(self, seconds: float) -> None:
         """Let so much time pass; the process may die meanwhile."""
 
-    def is_doomed(self, action_execution_id: str) -> bool:
-        """Whether its executor died in the run to compare with, so that it fails here in the same words."""
+    def doom_of(self, action_execution_id: str) -> str | None:
+        """The words in which it failed when its executor died, if it did, in the run to compare with."""
 
     def answers_later(self, action_execution_id: str, result: Result, seconds: float) -> None:
         """Bring a result through the API after some time."""

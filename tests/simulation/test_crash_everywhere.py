@@ -34,7 +34,7 @@ def world_struck_by(case: Case, fault: OneFault) -> World:
 
 
 @cache
-def expected_end(title: str, doomed: frozenset[str], *, small: bool) -> dict[str, Any]:
+def expected_end(title: str, doomed: frozenset[tuple[str, str]], *, small: bool) -> dict[str, Any]:
     """How a case ends where nothing, or just the executors of these actions, die."""
     with bounds(small=small):
         return outcome(undisturbed(CORPUS[title], doomed))

@@ -60,7 +60,7 @@ class Circumstances:
     stalls: float = 0.0
     executors: int = 3
     clocks: int = 2
-    doomed: frozenset[str] = frozenset()
+    doomed: frozenset[tuple[str, str]] = frozenset()
     deaf: float = 0.0
     skew_sec: float = 0.0
     old_share: float = 0.0
@@ -68,7 +68,7 @@ class Circumstances:
 
 
 class World:
-    """See the module. ``doomed`` names, by path, the actions whose executor died in the run to compare with."""
+    """See the module. ``doomed``: actions whose executor died in the run to compare with, by path, and their errors."""
 
     def __init__(self, text: str, seed: int = 0, circumstances: Circumstances | None = None) -> None:
         self.circumstances = circumstances or Circumstances()
@@ -387,8 +387,9 @@ class World:
     def poll_ends(self, action_execution_id: str) -> None:
         self.asking[action_execution_id] -= 1
 
-    def is_doomed(self, action_execution_id: str) -> bool:
-        return bool(self.circumstances.doomed) and self.path_of(action_execution_id) in self.circumstances.doomed
+    def doom_of(self, action_execution_id: str) -> str | None:
+        doomed = self.circumstances.doomed
+        return dict(doomed).get(self.path_of(action_execution_id)) if doomed else None
 
     def answers_later(self, action_execution_id: str, result: Result, seconds: float) -> None:
         address = address_of(action_execution_id)
