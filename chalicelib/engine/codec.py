@@ -39,6 +39,7 @@ class _Table(Generic[T]):
             default = field.default_factory() if field.default_factory is not MISSING else field.default
             encode, decode = converters.get(field.name, (_same, _same))
             self._rows.append((field.name, names.pop(field.name), default, encode, decode))
+        self._readers = {key: (name, decode) for name, key, _, _, decode in self._rows}
         assert not names, f"unknown fields of {record_class.__name__}: {names}"
 
     def encode(self, record: T) -> dict[str, Any]:
@@ -52,7 +53,12 @@ class _Table(Generic[T]):
 
     def decode(self, data: Mapping[str, Any]) -> T:
         """The record that such data stands for."""
-        given = {name: decode(data[key]) for name, key, _, _, decode in self._rows if key in data}
+        given = {}
+        for key, value in data.items():
+            # A key of a newer version is passed over.
+            if (row := self._readers.get(key)) is not None:
+                name, decode = row
+                given[name] = decode(value)
         return self._class(**given)
 
 

@@ -23,8 +23,12 @@ _HEADER_ASIDE = frozenset(
 
 
 def differences(world: World, header: WorkflowExecution) -> list[str]:
-    """In what the stored execution and the one made again differ."""
-    return _Again(world.store, header, replay_of(world).replay(header)).differences()
+    """In what the stored execution and the one made again differ; looked at once for each revision."""
+    found = world.differences.get((header.id, header.revision))
+    if found is None:
+        found = _Again(world.store, header, replay_of(world).replay(header)).differences()
+        world.differences[header.id, header.revision] = found
+    return found
 
 
 def replay_of(world: World) -> Replay:

@@ -235,7 +235,7 @@ class _Author:
         return Case(self.text(), input={}, exact=self.exact)
 
     def text(self) -> str:
-        return yaml.safe_dump(self.document, sort_keys=False)
+        return yaml.dump(self.document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
 
     def direct(self, depth: int) -> Body:
         names = [f"t{self.number()}" for _ in range(self.random.randint(1, 3 if depth else 8))]

@@ -91,6 +91,8 @@ class World:
         self.port_calls = 0
         self.trace: list[str] = []
         self.problems: list[str] = []
+        # What `rebuilding` found, by execution and revision.
+        self.differences: dict[tuple[str, int], list[str]] = {}
         self.roots: list[str] = []
         self._steps = 0
         self._resumes = 0
