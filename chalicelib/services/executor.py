@@ -35,7 +35,7 @@ from chalicelib.services.cron_firing import CronFiring
 from chalicelib.services.dispatcher import Carried
 from chalicelib.services.engine import EngineService
 from chalicelib.services.maintenance import Maintenance
-from chalicelib.services.poison import Poison
+from chalicelib.services.poison import Deadly, Poison
 from chalicelib.services.polls import Hopeless, Polls
 from chalicelib.services.ports import Clock, Item, Put, Queue
 from chalicelib.services.telemetry import Metric
@@ -84,8 +84,9 @@ class Executor:
         message_id = str(record["messageId"])
         try:
             body = json.loads(record["body"])
-            self.handle(body, Thread(message_id, deadline, self._clock, lease), receives_of(record))
-        except LeaveMessage:
+            with self._poison.survived(record, deadline - TURN_RESERVE_SEC):
+                self.handle(body, Thread(message_id, deadline, self._clock, lease), receives_of(record))
+        except (LeaveMessage, Deadly):
             return False
         except Exception as error:  # noqa: BLE001 - a door: one message that fails does not take its neighbours along
             if isinstance(error, NotFoundException) and self._poison.is_gone(record):

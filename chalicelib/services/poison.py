@@ -4,6 +4,10 @@ The law: nothing hangs in silence. What a fault of the world has caused (a throt
 again. What would fail in the same way for ever is given up at its last but one receipt: its action, or else its
 workflow, ends in ERROR with the reason, an alert is raised, and the message goes on to the dead letters, where it can
 be looked at. What even this cannot reach, since its header cannot be read, stays as it is, and its alarm rings rarely.
+
+A process that dies raises nothing. So a note is left before the last receipt but one is worked on, and taken back
+after it, whatever came of it. Who finds the note at the last receipt knows that the process before it died, and stops
+the workflow without doing again what kills.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,17 +24,19 @@ from chalicelib.engine.events import ActionCompleted, Event, StopRequested
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.engine.sealing import HEADER_KEY
 from chalicelib.errors import ConflictException, MistralError, UnknownFormatError
-from chalicelib.limits import ALARM_INTERVAL_MAX_SEC
+from chalicelib.limits import ALARM_INTERVAL_MAX_SEC, MESSAGE_RECEIVES_MAX
 from chalicelib.services import messages
 from chalicelib.services.alerts import Alerts
+from chalicelib.services.batches import receives_of
 from chalicelib.services.claims import RECEIVES_MAX
 from chalicelib.services.engine import EngineService
 from chalicelib.services.execution_places import sort_of
-from chalicelib.services.ports import INDEX_ALARM, Clock, Put
+from chalicelib.services.ports import INDEX_ALARM, Clock, Item, Put
 from chalicelib.vocabulary import JsonObject, Result, State
 
 _LOG: Final = logging.getLogger("mistral.poison")
 _REASON_CHARACTERS_MAX: Final = 1000
+_NOTE_PREFIX: Final = "tried#"
 _LASTING: Final = (
     MistralError,
     ValueError,
@@ -49,6 +56,10 @@ _OF_EXECUTIONS: Final = frozenset({*_OF_ACTIONS, messages.TIMER, messages.TELL, 
 UNREADABLE_MESSAGE: Final = "MESSAGE_UNREADABLE"
 UNREADABLE_EXECUTION: Final = "EXECUTION_UNREADABLE"
 GIVEN_UP: Final = "WORK_GIVEN_UP"
+
+
+class Deadly(Exception):
+    """What a message is about has been given up, since it kills its processes."""
 
 
 def is_lasting(error: Exception) -> bool:
@@ -77,13 +88,54 @@ class Poison:
             return True
         return self._engine.turns.is_gone(body["x"])
 
+    @contextmanager
+    def survived(self, record: Mapping[str, Any], until: float) -> Iterator[None]:
+        """Work on a message that may have killed its processes.
+
+        Raises Deadly instead when it has, and its workflow is stopped: the message belongs to the dead letters.
+        """
+        body = _body_of(record) if receives_of(record) >= RECEIVES_MAX else None
+        if body is None or body.get("kind") not in _OF_EXECUTIONS:
+            yield
+            return
+        table, execution_id = self._engine.turns.store.table, str(body["x"])
+        key = _NOTE_PREFIX + str(record["messageId"])
+        if receives_of(record) < MESSAGE_RECEIVES_MAX:
+            # What is deleted meanwhile does not leave its note for ever.
+            expires_at_sec = int(self._clock.now() + ALARM_INTERVAL_MAX_SEC)
+            table.write_bulk([Item(execution_id, key, b"", expires_at_sec=expires_at_sec)])
+        elif table.get(execution_id, [key]):
+            self._stop(execution_id, until)
+            table.write_bulk([], [(execution_id, key)])
+            raise Deadly
+        try:
+            yield
+        except Exception:
+            table.write_bulk([], [(execution_id, key)])
+            raise
+        table.write_bulk([], [(execution_id, key)])
+
+    def _stop(self, execution_id: str, until: float) -> None:
+        """Stop what a message is about or, if that has ended, what followed from its end in the executions above."""
+        header = self._engine.turns.header(execution_id)
+        while header is not None and header.state.is_completed:
+            header = None if header.parent is None else self._engine.turns.header(header.parent.execution_id)
+        if header is None:
+            return
+        reason = (
+            f"The processes that worked on it died, {RECEIVES_MAX} times: something in it may need too much memory "
+            "or time, such as a regular expression."
+        )
+        self._engine.proceed(header.id, StopRequested(State.ERROR, reason), until=until)
+        self._alert(GIVEN_UP, reason, header.project_id, header.id)
+
     def failed(self, record: Mapping[str, Any], error: Exception, until: float) -> None:
         """A message has failed: if it has done so often enough, for a reason that stays, it is given up.
 
         Never raises.
         """
         try:
-            if int(record.get("attributes", {}).get("ApproximateReceiveCount", 1)) >= RECEIVES_MAX:
+            if receives_of(record) >= RECEIVES_MAX:
                 self._look_at(record, error, until)
         except Exception:  # noqa: BLE001 - it has failed anyway, and comes again or lies with the dead letters
             _LOG.exception("poison could not be dealt with", extra={"mistral": {"info": record.get("messageId")}})

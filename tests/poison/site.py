@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -160,6 +161,13 @@ class MemorySite(Site):
         self.queue.send([Message(body)])
 
 
+class _HastyQueue(SqsQueue):
+    """Nobody waits for the delay of a message: moto would, in real time."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        super().send([replace(message, delay_sec=0) for message in messages])
+
+
 class MotoSite(Site):
     def __init__(self) -> None:
         prefix = f"poison-{uuid4()}-"
@@ -170,7 +178,7 @@ class MotoSite(Site):
         urls = {queue: self.sqs.get_queue_url(QueueName=name)["QueueUrl"] for queue, name in names.queues.items()}
         self.url, self.dead_url = urls["tasks"], f"{urls['tasks']}-dead"
         tables = (DynamoTable(aws, names.tables[0]), DynamoTable(aws, names.tables[1]))
-        super().__init__(tables, SqsQueue(aws, urls), S3Payloads(aws, names.bucket))
+        super().__init__(tables, _HastyQueue(aws, urls), S3Payloads(aws, names.bucket))
 
     def receive(self) -> list[tuple[Record, object]]:
         answer = self.sqs.receive_message(

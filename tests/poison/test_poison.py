@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -178,6 +179,95 @@ def test_what_comes_for_the_first_time_is_done_before_a_killer_strikes_again(sit
     site.settle()
     assert site.header(killer).state == "ERROR"
     assert site.runs.count("neighbour") == 6
+
+
+# -- turns that kill
+
+
+CARRIES_ON = """
+main:
+  tasks:
+    first: {action: test.work name="first", publish: {value: <% task().result %>}, on-success: second}
+    second: {wait-before: 5, action: test.work name="second" value=<% $.value.len() %>}
+"""
+FOLLOWED_ABOVE = """
+main:
+  tasks:
+    first: {action: test.work name="first", publish: {value: <% task().result %>}, on-success: second}
+    second: {workflow: below, publish: {more: <% $.value.len() %>}}
+below:
+  tasks:
+    only: {action: test.work name="only"}
+"""
+
+
+@pytest.fixture
+def reads(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """What happens at the next reads of a value kept apart, one after the other; then it is read."""
+    happens: list[Callable[[], object]] = []
+    get = site.payloads.get
+
+    def read(digest: str) -> bytes:
+        if happens:
+            happens.pop(0)()
+        return get(digest)
+
+    monkeypatch.setattr(site.payloads, "get", read)
+    return happens
+
+
+def until_its_second_task(site: Site, text: str) -> str:
+    """Start a workflow and let it come to its second task; nobody remembers its values."""
+    site.actions["first"] = lambda: "long " * 20_000
+    execution = site.start(text)
+    site.deliver(site.receive())
+    site.clock.set(site.clock.now() + 10)
+    site.made.engine.turns.forget()
+    return execution
+
+
+@pytest.mark.parametrize("text", [CARRIES_ON, FOLLOWED_ABOVE], ids=["its own", "from a sub-workflow"])
+def test_a_turn_that_kills_its_process_each_time_stops_its_workflow_with_the_reason(
+    site: Site, reads: list[Callable[[], object]], text: str, caplog
+):
+    execution = until_its_second_task(site, text)
+    reads.extend([die] * 50)
+
+    assert site.settle() == 4
+
+    header = site.header(execution)
+    assert header.state == "ERROR"
+    assert "The processes that worked on it died, 4 times" in str(header.state_info)
+    assert "WORK_GIVEN_UP" in caplog.text
+    assert len(site.dead()) == 1
+    assert not list(site.table.query(execution, prefix="tried#"))
+
+
+def test_a_turn_that_does_not_kill_in_the_end_is_done_and_leaves_no_note(site: Site, reads: list[Callable[[], object]]):
+    execution = until_its_second_task(site, CARRIES_ON)
+    reads.extend([die] * 3)
+
+    assert site.settle() == 3
+
+    assert site.header(execution).state == "SUCCESS"
+    assert site.dead() == []
+    assert not list(site.table.query(execution, prefix="tried#"))
+
+
+def test_a_turn_that_meets_a_fault_of_the_world_each_time_is_not_stopped(site: Site, reads: list[Callable[[], object]]):
+    def be_down() -> None:
+        raise OSError("The store is down.")
+
+    execution = until_its_second_task(site, CARRIES_ON)
+    reads.extend([be_down] * 5)
+
+    assert site.settle() == 0
+
+    assert site.header(execution).state == "RUNNING"
+    assert len(site.dead()) == 1
+    site.put(site.dead()[0])
+    site.settle()
+    assert site.header(execution).state == "SUCCESS"
 
 
 # -- results
