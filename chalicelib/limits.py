@@ -181,6 +181,8 @@ EVALUATION_WIDTH_MAX: Final = 100_000
 RESULT_INTEGER_BITS_MAX: Final = 14_000
 EXPRESSIONS_CACHED_MAX: Final = 512
 EXPRESSION_CACHED_CHARACTERS_MAX: Final = 8 * 1024
+# Regular expressions that may take long, compiled once more.
+PATTERNS_CACHED_MAX: Final = 64
 
 # Actions
 HTTP_TIMEOUT_SEC: Final = 60.0

@@ -41,6 +41,7 @@ ACCEPTED: Final = frozenset(
     {
         "0BSD",
         "Apache-2.0",
+        "Apache-2.0 AND CNRI-Python",
         "Apache-2.0 OR BSD-2-Clause",
         "Apache-2.0 OR BSD-3-Clause",
         "BSD-2-Clause",

@@ -6,6 +6,7 @@ functions that could allocate without end in a single call are replaced by bound
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from chalicelib import limits
 from chalicelib.expressions import budget as bounds
 from chalicelib.expressions.budget import Budget
 from chalicelib.expressions.functions import Scope
+from chalicelib.expressions.patterns import Pattern
 from chalicelib.vocabulary import Json
 
 # A call costs YAQL about fifty microseconds: it searches the overloads anew each time.
@@ -115,7 +117,19 @@ def _regex_replace(inner: Callable[..., Json], first: Json, second: Json, repl: 
     string = first if isinstance(first, str) else second
     # A replacement may stand after every character and name groups that hold as much as was matched.
     bounds.check_size((len(string) + 1) * (len(repl) + 1))
-    return inner(first, second, repl, count)
+    return _regex(inner, first, second, repl, count)
+
+
+def _regex(inner: Callable[..., Json], *args: Any, **kwargs: Any) -> Json:
+    return inner(*(Pattern(arg) if isinstance(arg, re.Pattern) else arg for arg in args), **kwargs)
+
+
+def _text_matches(inner: Callable[..., Json], string: str, pattern: str) -> Json:  # noqa: ARG001
+    return Pattern(re.compile(pattern)).search(string) is not None
+
+
+def _text_does_not_match(inner: Callable[..., Json], string: str, pattern: str) -> Json:
+    return not _text_matches(inner, string, pattern)
 
 
 # (the library's module, its function) → the bounded form, which is given the library's function first.
@@ -134,8 +148,23 @@ _BOUNDED: Final[dict[tuple[str, str], Callable[..., Json]]] = {
     ("collections", "int_by_list"): _product,
     ("regex", "replace"): _regex_replace,
     ("regex", "replace_string"): _regex_replace,
+    ("regex", "replace_by"): _regex,
+    ("regex", "replace_by_string"): _regex,
+    ("regex", "search"): _regex,
+    ("regex", "search_all"): _regex,
+    ("regex", "split"): _regex,
+    ("regex", "split_string"): _regex,
+    ("regex", "matches"): _regex,
+    ("regex", "matches_"): _text_matches,
+    ("regex", "matches_operator_regex"): _regex,
+    ("regex", "matches_operator_string"): _text_matches,
+    ("regex", "not_matches_operator_regex"): _regex,
+    ("regex", "not_matches_operator_string"): _text_does_not_match,
 }
-_NAMES: Final = ("pow", "round", "shiftBitsLeft", "#operator_*", "replace", "join")
+_NAMES: Final = (
+    *("pow", "round", "shiftBitsLeft", "#operator_*", "replace", "join"),
+    *("replaceBy", "search", "searchAll", "split", "matches", "#operator_=~", "#operator_!~"),
+)
 
 
 def bound_functions(context: contexts.ContextBase) -> None:

@@ -123,8 +123,8 @@ class Poison:
         if header is None:
             return
         reason = (
-            f"The processes that worked on it died, {RECEIVES_MAX} times: something in it may need too much memory "
-            "or time, such as a regular expression."
+            f"The processes that worked on it died, {RECEIVES_MAX} times: something in it needs too much memory, or "
+            "too much time."
         )
         self._engine.proceed(header.id, StopRequested(State.ERROR, reason), until=until)
         self._alert(GIVEN_UP, reason, header.project_id, header.id)
