@@ -8,7 +8,7 @@ revision.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -90,6 +90,20 @@ def effective_actions(task: TaskExecution, actions: list[ActionExecution]) -> li
             action = replace(action, result=None)  # noqa: PLW2901
         effective.append(action)
     return effective
+
+
+def is_counted(task: TaskExecution, action: ActionExecution) -> bool:
+    """Whether the result of an item's run is counted already, or no longer wanted.
+
+    A finished record alone does not count it: a process may have died between writing it and the header.
+    """
+    progress = task.items
+    if progress is None or action.number < task.accepted_from:
+        return True
+    bit = 1 << action.index
+    if progress.finished & bit:
+        return True
+    return action.state.is_completed and bool(progress.repeated & bit) and action.number < progress.first_number
 
 
 class Draft:
@@ -233,7 +247,19 @@ class Draft:
         known = {number: action for number, action in known.items() if number < task.next_number}
         if task.ordinal not in self.loaded.all_items and len(known) < task.next_number:
             raise MissingData(NeedItems(task.ordinal))
+        self._look_at(task, known)
         return effective_actions(task, [known[number] for number in sorted(known)])
+
+    def _look_at(self, task: TaskExecution, known: Mapping[int, ActionExecution]) -> None:
+        """Remember which ends of items a decision has seen before an event told of them."""
+        if task.items is None or task.items.started == task.items.finished:
+            return
+        changed = self.items.get(task.ordinal, {})
+        self.log.seen.update(
+            (task.ordinal, number)
+            for number, action in known.items()
+            if action.state.is_completed and number not in changed and not is_counted(task, action)
+        )
 
     # -- values
 

@@ -109,13 +109,16 @@ def note(before: Draft, after: Draft, event: Event, *, seed: str, is_pure: bool 
         log.birth = {letter: getattr(before, name) for letter, name in KEPT.items()}
     if not log.steps:
         log.seed, log.moment, log.random = seed, after.now, before.fresh_random
-    if is_pure and not log.is_forced:
+    seen = sorted(log.seen.difference(_written(before, event)))
+    log.seen.clear()
+    if is_pure and not log.is_forced and not seen:
         if log.steps and isinstance(log.steps[-1], int):
             log.steps[-1] += 1
         else:
             log.steps.append(1)
         return
-    log.steps.append(_encode(before, event, is_forced=log.is_forced, is_pure=is_pure))
+    step = _encode(before, event, is_forced=log.is_forced, is_pure=is_pure)
+    log.steps.append(["g", [list(pair) for pair in seen], step] if seen else step)
 
 
 def _releases_pure(before: Draft, after: Draft) -> bool:
@@ -168,8 +171,10 @@ def _encode_request(event: Event) -> list[Json]:
             raise AssertionError(event)
 
 
-def _written(before: Draft, event: ActionCompleted | Continued) -> list[tuple[int, int]]:
-    """The items whose records were finished already by a turn that was lost, by ordinal and number."""
+def _written(before: Draft, event: Event) -> list[tuple[int, int]]:
+    """The items that an event is about whose records were finished before, by ordinal and number."""
+    if not isinstance(event, ActionCompleted | Continued):
+        return []
     if isinstance(event, ActionCompleted):
         task = before.frontier.get(event.ordinal)
         action = before.action(task, event.number) if task is not None and task.has_items else None

@@ -13,7 +13,8 @@ from chalicelib.vocabulary import Json, Result
 class Log:
     """The part of a draft that becomes the next entry of the history.
 
-    ``lost`` are results that no record holds any more, by ordinal and number of their action.
+    ``lost`` are results that no record holds any more, by ordinal and number of their action. ``seen`` are items, by
+    ordinal and number, that a decision found finished before an event told of them.
     """
 
     seed: str = ""
@@ -24,7 +25,10 @@ class Log:
     birth: dict[str, Json] = field(default_factory=dict)
     lost: list[tuple[int, int, Result]] = field(default_factory=list)
     is_forced: bool = False
+    seen: set[tuple[int, int]] = field(default_factory=set)
 
     def fork(self) -> Log:
         """A copy that can be thrown away."""
-        return Log(self.seed, self.moment, list(self.steps), dict(self.asked), self.random, self.birth, list(self.lost))
+        copy = Log(self.seed, self.moment, list(self.steps), dict(self.asked), self.random, self.birth, list(self.lost))
+        copy.seen = set(self.seen)
+        return copy

@@ -35,7 +35,7 @@ class Happened:
     """An event as it was applied.
 
     ``timer`` is the kind of the timer that fired; ``is_pure``: the action ran within the turn.
-    ``written`` are the items, by ordinal and number, whose records had been finished before.
+    ``written`` are the items, by ordinal and number, whose records had been finished before, as the decision saw.
     """
 
     event: Event
@@ -139,6 +139,10 @@ def _decode(part: list[Any]) -> Happened:
     match letter:
         case "b":
             return Happened(StartRequested())
+        case "g":
+            happened = _decode(rest[1])
+            seen = tuple((ordinal, number) for ordinal, number in rest[0])
+            return replace(happened, written=(*happened.written, *seen))
         case "c":
             return Happened(Continued(), written=tuple((ordinal, number) for ordinal, number in rest))
         case "t":

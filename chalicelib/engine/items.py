@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from chalicelib import policies
 from chalicelib.engine.agenda import CompleteTask
-from chalicelib.engine.draft import Draft
+from chalicelib.engine.draft import Draft, is_counted
 from chalicelib.engine.invocations import schedule
 from chalicelib.engine.plain import plain
 from chalicelib.engine.records import ActionExecution, ItemsProgress, TaskExecution
@@ -136,20 +136,6 @@ def finish(engine: Engine, draft: Draft, task: TaskExecution, action: ActionExec
         draft.then(CompleteTask(task.ordinal, *verdict))
     elif progress.concurrency is not None and not draft.is_paused:
         run(engine, draft, task)
-
-
-def is_counted(task: TaskExecution, action: ActionExecution) -> bool:
-    """Whether the result of an item's run is counted already, or no longer wanted.
-
-    A finished record alone does not count it: a process may have died between writing it and the header.
-    """
-    progress = task.items
-    if progress is None or action.number < task.accepted_from:
-        return True
-    bit = 1 << action.index
-    if progress.finished & bit:
-        return True
-    return action.state.is_completed and bool(progress.repeated & bit) and action.number < progress.first_number
 
 
 def _verdict(progress: ItemsProgress) -> tuple[State, str | None] | None:

@@ -192,8 +192,8 @@ class EngineService:
             event = Revived(header.parent.ordinal, header.parent.number)
             target = parent.id
         if event is not None and not header.state.is_completed:
-            outcome = self.turns.submit(target, event)
-            self.dispatcher.carry_out(target, outcome, until=until)
+            # Told rather than done: it may have become impossible since the header was read.
+            self.dispatcher.carry_out(header.id, Outcome(header, (Tell(target, event),)), until=until)
 
     def _is_left_behind(self, parent: WorkflowExecution, child: WorkflowExecution) -> bool:
         """Whether a parent holds a result of a child that runs: then the child was rerun since."""

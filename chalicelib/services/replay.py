@@ -18,6 +18,7 @@ from chalicelib.engine.effects import Effect, RunAction
 from chalicelib.engine.events import (
     ActionCompleted,
     ClaimExpired,
+    Continued,
     DescriptionChanged,
     Event,
     RerunRequested,
@@ -239,7 +240,7 @@ class _Run:
     def _happened(self, draft: Draft, engine: Engine, step: Happened) -> Draft:
         event = step.event
         for ordinal, number in step.written:
-            written = self._replay.item_of(self._stored, ordinal, number)
+            written = self._written(ordinal, number, is_counted=isinstance(event, Continued))
             draft.loaded.items.setdefault(ordinal, {})[number] = written
         if isinstance(event, ActionCompleted):
             if step.is_pure:
@@ -253,6 +254,15 @@ class _Run:
             elif action is not None:
                 draft.frontier[task.ordinal] = _with_action(task, replace(action, claim=_NOBODY))
         return self._decided(draft, self._with_values(event), engine)
+
+    def _written(self, ordinal: int, number: int, *, is_counted: bool) -> ActionExecution:
+        """The record of an item as it was finished first, if it has run again since."""
+        item = self._replay.item_of(self._stored, ordinal, number)
+        earlier = self._earlier.get((ordinal, number))
+        if not earlier:
+            return item
+        result = earlier.popleft() if is_counted else earlier[0]
+        return replace(item, state=result.state, result=result, accepted=True, heard=0)
 
     def _with_values(self, event: Event) -> Event:
         if isinstance(event, ResumeRequested | RerunRequested | SkipRequested | DescriptionChanged):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from chalicelib.engine import codec
 from chalicelib.engine.contexts import outbound_of
 from chalicelib.engine.decider import executor_died
+from chalicelib.engine.history import HISTORY_PREFIX
 from chalicelib.engine.identity import action_id, address_of
 from chalicelib.engine.notices import wants
 from chalicelib.engine.plan import Plan
@@ -391,7 +392,9 @@ class Watcher:
             )
 
     def counts(self, partition: str, key: str) -> bool:
-        """Whether a record is no item, or one that its task knows of: a lost turn may have left others."""
+        """Whether a record is one that its header or its task knows of: a lost turn may have left others."""
+        if key.startswith(HISTORY_PREFIX):
+            return int(key.removeprefix(HISTORY_PREFIX), 16) < self.mirrors[partition].header.turns_paged
         if not key.startswith(ACTION_PREFIX):
             return True
         _, ordinal, number = key.split("#")

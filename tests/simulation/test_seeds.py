@@ -95,6 +95,10 @@ def test_a_result_of_an_item_that_lost_its_race_is_counted_without_waiting_for_a
         pytest.param(10965, id="a pause and a resumption followed each other through a family for ever"),
         pytest.param(11057, id="a join whose arrivals waited behind a pause ran twice"),
         pytest.param(12591, id="a join ran before an arrival that was put off in the same turn, and again after it"),
+        pytest.param(301356, id="a sub-workflow was told to pause after it had ended, and its message failed"),
+        pytest.param(12492, id="the history did not know that a decision had seen the end of an item"),
+        pytest.param(10412, id="nor that the report of a failure had"),
+        pytest.param(11651, id="an item that ran again was rebuilt as if it had never failed"),
         pytest.param(20620, id="items stayed paused although the sub-workflow that paused them had ended"),
     ],
 )

@@ -36,7 +36,7 @@ from tests.simulation.ports import Letter, SimulatedQueue
 BEGINNING = 1_700_000_000.123
 STEPS_MAX = 30_000
 TIME_MAX_SEC = 10 * 24 * 3600.0
-RESUMES_MAX = 40
+RESUMES_MAX = 400
 EXECUTOR_SEC = {"tasks": 120.0, "tasks-long": 900.0, "notifications": 60.0}
 REFUSALS_MAX = 3
 PROJECT = "project"
