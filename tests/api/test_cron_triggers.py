@@ -1,6 +1,5 @@
 """What the API offers for cron-triggers beyond Mistral, and that nobody sees it who does not ask for it."""
 
-
 import pytest
 
 from tests.api.service_client import Client
