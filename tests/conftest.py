@@ -33,7 +33,7 @@ def services_below(search_paths: tuple[str, ...], type_name: str) -> tuple[str, 
     return tuple(_list_services(loader, type_name))
 
 
-class OwnCopies(JSONFileLoader):
+class OwnCopies(JSONFileLoader):  # type: ignore[misc]
     """For the emulator, which adds to the models that it reads."""
 
     load_file = _read_file
