@@ -58,13 +58,17 @@ types: $(STAMP) ## mypy, strict
 contracts: $(STAMP) ## import-linter: layers, and a core that does not reach the world
 	@report=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$report" >&2; exit 1; }
 
+# As many processes as there are cores, but never more: each keeps the tests and the libraries in memory, half a gigabyte.
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
+
 .PHONY: test
-test: $(STAMP) ## the tests; ARGS="..." goes to pytest
-	@$(BIN)/python -m pytest --quiet $(ARGS)
+test: $(STAMP) ## the tests, on all cores; ARGS="..." goes to pytest, WORKERS=0 takes one process
+	@$(PYTEST) $(ARGS)
 
 .PHONY: coverage
-coverage: $(STAMP) ## the tests with branch coverage
-	@$(BIN)/python -m pytest --quiet --cov --cov-report=term-missing $(ARGS)
+coverage: $(STAMP) ## the tests with branch coverage, likewise
+	@$(PYTEST) --cov --cov-report=term-missing $(ARGS)
 
 .PHONY: serve
 serve: $(STAMP) ## the service on this machine, on an emulated cloud; ARGS="..." goes to mistral-local

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from typing import Final
 
 import app
@@ -45,7 +46,14 @@ def _service() -> tuple[dict[tuple[str, str], Handler], ApiSettings]:
     return {(r.method, r.path): r.handler for r in app.all_routes(lambda: services)}, services.api_settings
 
 
-def _milliseconds(handlers: dict[tuple[str, str], Handler], settings: ApiSettings, path: str, query: str) -> float:
+def _milliseconds(
+    handlers: dict[tuple[str, str], Handler],
+    settings: ApiSettings,
+    path: str,
+    query: str,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     pattern, parameters = path, {}
     if ("GET", path) not in handlers:
         head, _, identifier = path.rpartition("/")
@@ -61,7 +69,7 @@ def _milliseconds(handlers: dict[tuple[str, str], Handler], settings: ApiSetting
         parameters=parameters,
         query={name: value for name, _, value in pairs},
     )
-    began = time.perf_counter()
+    began = clock()
     answer = handlers["GET", pattern](call)
     assert answer.body
-    return (time.perf_counter() - began) * 1000
+    return (clock() - began) * 1000

@@ -93,10 +93,14 @@ LISTINGS: Final = (
 
 
 class Stage:
-    """A service with so many executions in one project, some in another, and lists of everything else."""
+    """A service with so many executions in one project, some in another, and lists of everything else.
 
-    def __init__(self, size: int, make_table: Callable[[], Table] = MemoryTable) -> None:
+    ``others``: how many tasks, workflows and triggers, at most; as many as executions where it is not said.
+    """
+
+    def __init__(self, size: int, make_table: Callable[[], Table] = MemoryTable, *, others: int | None = None) -> None:
         self.size = size
+        self._others = size if others is None else others
         self.meter = Meter()
         self._tables = [make_table(), make_table()]
         clock = ManualClock(_MOMENT)
@@ -144,7 +148,7 @@ class Stage:
 
     def _filled(self) -> dict[str, str]:
         ids = {"rare": self._define("version: '2.0'\nrare:\n  tasks:\n    t: {action: std.noop}\n")}
-        tasks = min(self.size, _TASKS_MAX)
+        tasks = min(self._others, _TASKS_MAX)
         self._define(chain(tasks, "std.noop"))
         self._define(items(tasks, "std.noop").replace("work:", "wide:"))
         self._define(_OUTER)
@@ -194,7 +198,7 @@ class Stage:
     def _store_workflows(self, rare_id: str) -> None:
         definitions = self.container.definitions
         model = definitions.get(Kind.WORKFLOW, Access(PROJECT), rare_id)
-        count = min(self.size, 10_000)
+        count = min(self._others, 10_000)
         records = [
             replace(model, id=str(uuid4()), name=f"w{at:06}", created_at=model.created_at + at) for at in range(count)
         ]
@@ -202,7 +206,7 @@ class Stage:
         self._tables[1].write_bulk(address_item(record) for record in records)
 
     def _store_triggers(self) -> None:
-        for at in range(min(self.size, 2000)):
+        for at in range(min(self._others, 2000)):
             request = CronRequest(
                 name=f"c{at}", workflow="rare", workflow_input={}, workflow_params={"n": at}, pattern="0 0 1 1 *"
             )

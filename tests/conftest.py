@@ -1,14 +1,53 @@
 """What every test starts from: no AWS account, and random examples that do not depend on the machine."""
 
+import gc
 import os
+from functools import lru_cache
+from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings
+from moto.core.loaders import Loader as EmulatorsLoader
 
 # A developer's machine looks for new examples; CI takes the same ones every time, so that a red run can be repeated.
 # No deadline: it would measure how busy the machine is.
 settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("house")
+
+
+# Every test that makes a client of AWS has a session of its own, which would read and parse megabytes of models again:
+# half of such a test's time. They lie in files that no test changes, so a process reads each once; the oldest go.
+MODELS_MAX = 64
+_read_file, _list_services = JSONFileLoader.load_file, Loader.list_available_services
+
+
+@lru_cache(MODELS_MAX)
+def model_of(path: str) -> Any:
+    return _read_file(JSONFileLoader(), path)
+
+
+@lru_cache(MODELS_MAX)
+def services_below(search_paths: tuple[str, ...], type_name: str) -> tuple[str, ...]:
+    loader = Loader(extra_search_paths=list(search_paths), include_default_search_paths=False)
+    return tuple(_list_services(loader, type_name))
+
+
+class OwnCopies(JSONFileLoader):  # type: ignore[misc]
+    """For the emulator, which adds to the models that it reads."""
+
+    load_file = _read_file
+
+
+EmulatorsLoader.FILE_LOADER_CLASS = OwnCopies
+JSONFileLoader.load_file = lambda self, file_path: model_of(file_path)
+Loader.list_available_services = lambda self, type_name: list(services_below(tuple(self.search_paths), type_name))
+
+
+def pytest_collection_finish():
+    """What is there now stays to the end: no collection of garbage need look through thousands of tests again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from tests.markdown import ROOT
 
 BIN = Path(sys.executable).parent
 USUAL_URL = "http://127.0.0.1:8989/v2"
-SCRIPT_SEC = 90
+SCRIPT_SEC = 240
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Finding one of 20,000 actions is quick."""
 
+import time
+
 import pytest
 
 from benchmarks import actions
 from chalicelib.actions.registry import Registry
 
-# What is measured on a quiet machine is far below; a busy one shall not fail.
+# Time of this thread on the processor, whoever else wants it: what is measured is far below.
 WARM_MAX_MSEC = 100
 
 
@@ -17,7 +19,8 @@ def service():
 @pytest.mark.parametrize(("path", "query"), actions.PATHS)
 def test_a_page_of_actions_comes_at_once(service, path, query):
     handlers, settings = service
-    assert min(actions._milliseconds(handlers, settings, path, query) for _ in range(6)) < WARM_MAX_MSEC
+    took = [actions._milliseconds(handlers, settings, path, query, clock=time.thread_time) for _ in range(6)]
+    assert min(took) < WARM_MAX_MSEC
 
 
 def test_there_are_more_than_twenty_thousand():

@@ -15,8 +15,8 @@ ROUNDING_UNITS = 4.0
 
 @pytest.fixture(scope="module")
 def stages() -> list[Stage]:
-    """Two services, one of which holds three times as much."""
-    return [Stage(1200), Stage(3600)]
+    """Two services, one of which holds three times as much: many pages of everything."""
+    return [Stage(1200, others=200), Stage(3600, others=600)]
 
 
 def rows_of(answer: JsonObject) -> list[Json]:
@@ -91,8 +91,8 @@ def test_the_unfinished_executions_of_everyone_cost_what_they_are_and_no_more_th
 
 def test_the_emulated_cloud_is_asked_as_often_as_is_counted():
     with moto_tables() as make:
-        stage = Stage(150, make)
-        memory = Stage(150)
+        stage = Stage(150, make, others=50)
+        memory = Stage(150, others=50)
         for listing in LISTINGS:
             (_, on_moto), (_, in_memory) = stage.ask(listing), memory.ask(listing)
             assert sum(on_moto.requests.values()) == sum(in_memory.requests.values()), listing.name

@@ -13,7 +13,7 @@ import heapq
 import itertools
 import logging
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Final
 
 from chalicelib.actions import email, http, javascript, ssh, std
@@ -163,15 +163,21 @@ class Registry:
 
     @cached_property
     def _entry_points(self) -> dict[str, EntryPoint]:
-        from importlib.metadata import entry_points
-
-        return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+        return _offered()
 
     def _plugged_in(self, name: str) -> Action | None:
         """A foreign action; a broken one is reported once and taken as absent: it breaks nothing but itself."""
         if name not in self._loaded:
             self._loaded[name] = _load(self._entry_points[name])
         return self._loaded[name]
+
+
+@cache
+def _offered() -> dict[str, EntryPoint]:
+    """What the installed packages offer. Every package is looked at: once in the life of a process is enough."""
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def _load(entry: EntryPoint) -> Action | None:

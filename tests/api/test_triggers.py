@@ -1,7 +1,6 @@
 """The resources of cron-triggers and event-triggers, as clients of Mistral know them."""
 
 import json
-from uuid import uuid4
 
 import pytest
 
@@ -10,6 +9,7 @@ from tests.api.service_client import Client
 
 YEARLY = "0 0 1 1 *"
 LATER = "2199-01-01 00:00"
+NOBODYS = "00000000-0000-4000-8000-000000000000"
 FORBIDDEN = "Operation forbidden (insufficient permissions)"
 CRON_FIELDS = [
     "id",
@@ -124,7 +124,7 @@ def test_a_trigger_with_a_first_time_only_runs_once(client):
         ({"workflow_params": "{"}, 400, "workflow_params"),
         ({"workflow_name": "nope"}, 404, "Workflow not found [workflow_identifier=nope, namespace=]"),
         ({"workflow_name": None}, 404, "Workflow not found [workflow_identifier=None, namespace=]"),
-        ({"workflow_id": str(uuid4())}, 404, "Workflow not found"),
+        ({"workflow_id": NOBODYS}, 404, "Workflow not found"),
         ({"scope": "public"}, 403, FORBIDDEN),
         ({"scope": "bad"}, 400, "Value should be one of: public, private"),
         ({"project_id": "x"}, 400, "Cannot set read only field"),
@@ -186,7 +186,7 @@ def test_a_cron_trigger_is_deleted_by_name_or_id(client):
         assert (reply.status, reply.fault) == (404, "Cron trigger not found [identifier=c]")
 
 
-@pytest.mark.parametrize("identifier", ["%20", "x" * 300, "%ED%A0%80", str(uuid4()), "a%2Fb"])
+@pytest.mark.parametrize("identifier", ["%20", "x" * 300, "%ED%A0%80", NOBODYS, "a%2Fb"])
 def test_an_identifier_of_nothing_is_not_found(client, identifier):
     assert client.get(f"/v2/cron_triggers/{identifier}").status == 404
 
@@ -223,7 +223,7 @@ def test_a_list_is_filtered_sorted_and_paged(client):
         ("foo=1", 400),
         ("limit=0", 400),
         ("marker=nope", 400),
-        (f"marker={uuid4()}", 404),
+        (f"marker={NOBODYS}", 404),
         ("workflow_id=nope", 400),
         ("all_projects=true", 403),
         ("all_projects=", 200),
@@ -364,7 +364,7 @@ def test_what_an_event_trigger_must_have_must_be_given(wait, name, value):
     ("attributes", "status"),
     [
         ({"workflow_id": "nope"}, 400),
-        ({"workflow_id": str(uuid4())}, 404),
+        ({"workflow_id": NOBODYS}, 404),
         ({"workflow_input": {"z": 1}}, 400),
         ({"workflow_input": "-"}, 400),
         ({"event": "x" * 81}, 400),
@@ -410,11 +410,11 @@ def test_an_event_trigger_is_updated_but_for_what_it_waits_for(client, wait):
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({"workflow_id": str(uuid4())}, 404),
+        ({"workflow_id": NOBODYS}, 404),
         ({"workflow_id": "nope"}, 400),
         ({"scope": "public"}, 403),
         ({"scope": "private"}, 200),
-        ({"id": str(uuid4())}, 400),
+        ({"id": NOBODYS}, 400),
         ({"foo": 1}, 400),
         ({"name": 1}, 400),
     ],
@@ -428,9 +428,8 @@ def test_an_event_trigger_is_addressed_by_id(client, wait, method):
     wait()
     body = {"name": "q"} if method == "PUT" else b""
     assert client.ask(method, "/v2/event_triggers/e", body).status == 400
-    unknown = str(uuid4())
-    reply = client.ask(method, f"/v2/event_triggers/{unknown}", body)
-    assert (reply.status, reply.fault) == (404, f"Event trigger not found [id={unknown}].")
+    reply = client.ask(method, f"/v2/event_triggers/{NOBODYS}", body)
+    assert (reply.status, reply.fault) == (404, f"Event trigger not found [id={NOBODYS}].")
 
 
 def test_event_triggers_are_listed_filtered_and_deleted(client, wait):

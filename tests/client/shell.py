@@ -19,7 +19,7 @@ from unittest.mock import patch
 import requests
 from mistralclient import shell
 
-WAIT_SEC = 15.0
+WAIT_SEC = 60.0
 COMPLETED = ("SUCCESS", "ERROR", "CANCELLED")
 
 Request = tuple[str, str]

@@ -25,7 +25,6 @@ from chalicelib.services.executor import Executor
 from chalicelib.services.notifier import Notifier
 from chalicelib.services.ports import Clock, Write
 from chalicelib.services.turns import Turns, TurnSettings
-from tests.simulation.actions import SimulatedRegistry
 from tests.simulation.faults import Crash, Fault
 from tests.simulation.ports import MortalPayloads, MortalQueue, MortalTable, call
 
@@ -50,7 +49,7 @@ class Process:
         table = MortalTable(world.table, self)
         queue = MortalQueue(world.queue, self)
         definitions = cast(Definitions, world.library)
-        registry = SimulatedRegistry(world)
+        registry = world.registry
         self.store = ExecutionStore(table, MortalPayloads(world.payloads, self))
         settings = TurnSettings(Options(), FIELD_BYTES_MAX, ALARM_INTERVAL_SEC)
         turns = Turns(self.store, definitions, registry, clock, settings, pause=world.waits)

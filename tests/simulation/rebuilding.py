@@ -11,7 +11,6 @@ from chalicelib.services.deciding import TurnSettings
 from chalicelib.services.definitions import Definitions
 from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.services.replay import Replay, Replayed
-from tests.simulation.actions import SimulatedRegistry
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -34,7 +33,7 @@ def differences(world: World, header: WorkflowExecution) -> list[str]:
 def replay_of(world: World) -> Replay:
     """What makes the executions of a world again."""
     settings = TurnSettings(Options(), 1 << 20)
-    return Replay(world.store, cast(Definitions, world.library), SimulatedRegistry(world), settings)
+    return Replay(world.store, cast(Definitions, world.library), world.registry, settings)
 
 
 class _Again:

@@ -27,6 +27,7 @@ from chalicelib.services.execution_places import ALARM_SHARDS, alarm_value
 from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.services.ports import INDEX_ALARM
 from chalicelib.vocabulary import JsonObject, Result, State
+from tests.simulation.actions import SimulatedRegistry
 from tests.simulation.doors import Door, Process
 from tests.simulation.faults import PROMPT, Crash, Delivery, Fault, Faults, NoFaults
 from tests.simulation.library import Library
@@ -74,6 +75,8 @@ class World:
         self.circumstances = circumstances or Circumstances()
         self.random = Random(seed)
         self.library = Library(text)
+        # What processes keep of it does not change: they share it, and are made the faster.
+        self.registry = SimulatedRegistry(self)
         self.clock = ManualClock(BEGINNING)
         self.entropy = SeededEntropy(seed)
         self.table = MemoryTable()

@@ -5,7 +5,7 @@ from typing import Any
 
 import requests
 
-WAIT_SEC = 15.0
+WAIT_SEC = 60.0
 COMPLETED = ("SUCCESS", "ERROR", "CANCELLED")
 TIMEOUT_SEC = 30
 

@@ -25,7 +25,7 @@ from chalicelib.errors import ActionException, InvalidActionException
 from chalicelib.limits import ACTION_DESCRIPTION_CHARACTERS_MAX, OPENSTACK_ITEMS_MAX
 from chalicelib.vocabulary import Json, Result
 from tests.openstack_cloud import PASSWORD, PROJECT_ID, OpenStack, openstack
-from tests.unit.actions.calling import OPEN
+from tests.unit.actions.calling import HANGS_SEC, OPEN
 from tests.unit.actions.http_server import self_signed_certificate
 
 REGISTRY = Registry()
@@ -173,12 +173,12 @@ def test_a_lookup_imports_the_client_it_needs_and_others_none():
 
 def test_finding_and_listing_are_quick_once_the_clients_are_there():
     assert len(REGISTRY.hand_made()) > 900
-    before = time.perf_counter()
+    before = time.process_time()
     for _ in range(100):
         REGISTRY.hand_made()
         REGISTRY.find("nova.servers_find")
         REGISTRY.find("std.echo")
-    assert (time.perf_counter() - before) / 100 < 0.1
+    assert (time.process_time() - before) / 100 < 0.1
 
 
 # -- without the extra
@@ -344,7 +344,7 @@ def test_a_silent_cloud_takes_no_longer_than_the_action_has(cloud):
     before = time.monotonic()
     result = call(seen_by(cloud.credentials(), deadline_sec=0.3), "nova.servers_list")
     assert "timed out" in result.error
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < HANGS_SEC
 
 
 def test_without_any_time_left_a_call_ends_at_once(cloud):

@@ -149,14 +149,24 @@ class _EntryPoint:
         return self._value
 
 
-def test_a_plugged_in_package_adds_actions_and_a_broken_one_harms_nothing(monkeypatch):
-    offered = [_EntryPoint("my.greet", greet), _EntryPoint("my.broken", ImportError("no")), _EntryPoint("my.odd", 5)]
+@pytest.fixture
+def install(monkeypatch):
+    """A way to install packages that offer actions: a process looks for them once, so it has to forget what it saw."""
 
-    def entry_points(*, group: str) -> list[_EntryPoint]:
-        assert group == registry_module.ENTRY_POINT_GROUP
-        return offered
+    def installed(offered: list[_EntryPoint]) -> None:
+        def entry_points(*, group: str) -> list[_EntryPoint]:
+            assert group == registry_module.ENTRY_POINT_GROUP
+            return offered
 
-    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+        monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+        registry_module._offered.cache_clear()
+
+    yield installed
+    registry_module._offered.cache_clear()
+
+
+def test_a_plugged_in_package_adds_actions_and_a_broken_one_harms_nothing(install):
+    install([_EntryPoint("my.greet", greet), _EntryPoint("my.broken", ImportError("no")), _EntryPoint("my.odd", 5)])
     registry = Registry()
     assert registry.find("my.greet") is greet
     assert registry.find("my.broken") is None
@@ -164,9 +174,8 @@ def test_a_plugged_in_package_adds_actions_and_a_broken_one_harms_nothing(monkey
     assert [item.name for item in registry.page(prefix="my.")] == ["my.greet"]
 
 
-def test_a_plugged_in_action_goes_by_its_own_name_and_is_reported_once(monkeypatch, caplog):
-    offered = [_EntryPoint("my.hello", greet), _EntryPoint("my.broken", ImportError("no"))]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: offered)
+def test_a_plugged_in_action_goes_by_its_own_name_and_is_reported_once(install, caplog):
+    install([_EntryPoint("my.hello", greet), _EntryPoint("my.broken", ImportError("no"))])
     registry = Registry()
     for _ in range(3):
         assert registry.find("my.hello") is None

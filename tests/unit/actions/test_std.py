@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from chalicelib.actions.registry import ActionContext, Registry, perform
@@ -54,10 +52,17 @@ def test_echo_with_a_delay_is_not_pure(delay):
     assert not pure("std.echo", {"output": 1, "delay": delay})
 
 
-def test_echo_waits_for_its_delay():
-    before = time.monotonic()
+@pytest.fixture
+def slept(monkeypatch):
+    """How long the actions have slept, in seconds; nobody really does."""
+    durations: list[float] = []
+    monkeypatch.setattr("chalicelib.actions.std.time.sleep", durations.append)
+    return durations
+
+
+def test_echo_waits_for_its_delay(slept):
     run("std.echo", {"output": 1, "delay": "0.05"})
-    assert time.monotonic() - before >= 0.05
+    assert slept == [0.05]
 
 
 @pytest.mark.parametrize("delay", [[1], {}, None])
@@ -94,10 +99,14 @@ def test_async_noop_waits_for_the_outside():
 
 
 @pytest.mark.parametrize("seconds", [0, -1, "x", "0.2", 0.9])
-def test_sleep_takes_what_is_no_whole_number_for_nothing(seconds):
-    before = time.monotonic()
+def test_sleep_takes_what_is_no_whole_number_for_nothing(slept, seconds):
     assert run("std.sleep", {"seconds": seconds}) == Result(data=None)
-    assert time.monotonic() - before < 0.2
+    assert sum(slept) == 0
+
+
+def test_sleep_sleeps_whole_seconds(slept):
+    assert run("std.sleep", {"seconds": "7"}) == Result(data=None)
+    assert slept == [7]
 
 
 def test_sleep_is_never_pure_and_says_how_long_it_takes():
@@ -108,11 +117,10 @@ def test_sleep_is_never_pure_and_says_how_long_it_takes():
     assert action.duration_sec({}) == 1
 
 
-def test_a_sleep_beyond_the_executors_time_fails_at_once():
-    before = time.monotonic()
+def test_a_sleep_beyond_the_executors_time_fails_at_once(slept):
     result = run("std.sleep", {"seconds": 30}, ActionContext(deadline_sec=1.0))
     assert "wait-before" in result.error
-    assert time.monotonic() - before < 1
+    assert slept == []
 
 
 @pytest.mark.parametrize("seconds", [[1], None])
