@@ -1,13 +1,13 @@
-"""`python -m benchmarks [ledger|shape|lists|actions|speed|cron|waiting|users …]`: the numbers of docs/."""
+"""`python -m benchmarks [ledger|shape|lists|actions|imports|speed|cron|waiting|users …]`: the numbers of docs/."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import actions, cron, ledger, lists, shape, speed, users, waiting
+from benchmarks import actions, cron, imports, ledger, lists, shape, speed, users, waiting
 
-WHAT = ("ledger", "shape", "lists", "actions", "speed", "cron", "waiting", "users")
+WHAT = ("ledger", "shape", "lists", "actions", "imports", "speed", "cron", "waiting", "users")
 
 
 def main(arguments: list[str]) -> int:
@@ -30,6 +30,8 @@ def main(arguments: list[str]) -> int:
         print(lists.table(tuple(options.sizes), storage=options.storage or "memory"), end="\n\n")
     if "actions" in wanted:
         print(actions.table(), end="\n\n")
+    if "imports" in wanted:
+        print(imports.table(imports.measure()), end="\n\n")
     if "speed" in wanted:
         print(speed.table(options.against, storage=options.storage or "moto", rounds=options.repeat))
     if "cron" in wanted:

@@ -7,7 +7,8 @@ into a response. The text of an error says what is wrong, where, and what to do 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from chalicelib.data import dataclass
 
 
 @dataclass(frozen=True, slots=True)

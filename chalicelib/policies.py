@@ -6,8 +6,7 @@ the text ``'1'`` is no number and ``'false'`` is no boolean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from chalicelib.data import dataclass
 from chalicelib.errors import InvalidModelException
 from chalicelib.limits import DELAY_MAX_SEC
 from chalicelib.vocabulary import Json, State

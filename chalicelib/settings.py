@@ -7,10 +7,11 @@ the table.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from chalicelib.actions.secrets import DEFAULT_PREFIX
+from chalicelib.data import dataclass
 from chalicelib.errors import MistralError
 from chalicelib.limits import ALARM_INTERVAL_SEC, FIELD_BYTES_MAX
 from chalicelib.services.auth_settings import AuthSettings

@@ -5,9 +5,10 @@ This module imports nothing of the project and holds no behaviour beyond the tab
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
+
+from chalicelib.data import dataclass
 
 # Deliberately loose: JSON arrives from YAML, HTTP and actions, and is checked at the edges where it enters.
 Json: TypeAlias = Any

@@ -105,6 +105,19 @@ def test_no_function_is_longer_than_a_page():
     assert {name: length for name, length in lengths.items() if length > FUNCTION_LINES_MAX} == {}
 
 
+def test_what_lambda_imports_makes_its_classes_with_the_dataclass_that_is_cheap_to_import():
+    users = [
+        path.relative_to(ROOT).as_posix()
+        for path in product_modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
+        if "dataclass" in {alias.name for alias in node.names}
+    ]
+
+    others = {name for name in users if not name.startswith("chalicelib/local/")}
+    assert others == {"chalicelib/data.py"}, "take it from chalicelib.data"
+
+
 def test_every_directory_of_modules_is_a_package():
     directories = {path.parent for path in product_modules() if path.parent != ROOT}
 

@@ -13,12 +13,13 @@ import logging
 import re
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from chalicelib.actions.egress import EgressPolicy
 from chalicelib.actions.secrets import Revealed, Secrets, holds_references
+from chalicelib.data import dataclass
 from chalicelib.errors import ActionConstructionError, ActionException, InvalidActionException, MistralError
 from chalicelib.limits import RESULT_INTEGER_BITS_MAX, RESULT_VALUES_CHECKED_MAX
 from chalicelib.vocabulary import Json, JsonObject, Result, State

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from botocore.config import Config
@@ -16,6 +16,7 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.session import Session, get_session
 
 from chalicelib.actions.aws_models import AwsModels
+from chalicelib.data import dataclass
 from chalicelib.limits import AWS_CLIENTS_MAX
 
 _CONNECT_TIMEOUT_MAX_SEC: Final = 10

@@ -11,13 +11,13 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.actions.action import ActionContext
 from chalicelib.actions.aws_clients import AwsClients, Credentials
+from chalicelib.data import dataclass
 from chalicelib.errors import ActionException
 from chalicelib.limits import AWS_ROLES_CACHED_MAX
 

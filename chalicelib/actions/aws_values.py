@@ -13,7 +13,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from botocore.response import StreamingBody
 from botocore.validate import ParamValidator
 
 from chalicelib.actions.plain import bytes_from_json, bytes_to_json
+from chalicelib.data import dataclass
 from chalicelib.errors import ActionException
 from chalicelib.limits import AWS_STREAM_BYTES_MAX, AWS_STREAM_EVENTS_MAX
 from chalicelib.vocabulary import Json, JsonObject

@@ -6,7 +6,6 @@ Each run asks AWS once and judges the answer as botocore does: by its waiter, he
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, WaiterError
@@ -16,6 +15,7 @@ from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped]
 from chalicelib.actions.action import ActionContext, Parameter, Pending, Polling
 from chalicelib.actions.aws_calls import THROTTLED
 from chalicelib.actions.aws_operations import QUERY, REGION, ROLE_ARN, AwsAction, is_expression, shown
+from chalicelib.data import dataclass
 from chalicelib.errors import ActionException
 from chalicelib.limits import AWS_WAITER_ATTEMPTS_MAX, DELAY_MAX_SEC
 from chalicelib.vocabulary import Json, JsonObject, Result

@@ -5,11 +5,10 @@ Everything but ``run`` works from the text alone; ``run`` refuses to act anywher
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from chalicelib.actions import python_runner
 from chalicelib.actions.action import ActionContext, FinalResult, Parameter, Polling, check_names, signature_text
 from chalicelib.actions.python_source import ClassFacts, PythonSource, class_facts
+from chalicelib.data import dataclass
 from chalicelib.errors import ActionException
 from chalicelib.vocabulary import JsonObject, Result, State
 

@@ -12,10 +12,10 @@ import ipaddress
 import socket
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from chalicelib.data import dataclass
 from chalicelib.errors import MistralError, UrlNotAllowedException
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -9,13 +9,13 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import formatdate, parseaddr
 from typing import Final
 
 from chalicelib.actions.egress import EgressPolicy
+from chalicelib.data import dataclass
 from chalicelib.errors import ActionException
 from chalicelib.limits import EMAIL_SERVER_SILENCE_MAX_SEC
 

@@ -6,10 +6,11 @@ of. Nothing is registered in ``sys.modules``: the loader of code sources answers
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import ModuleType
 from typing import Any, Final
 
+from chalicelib.data import dataclass
 from chalicelib.vocabulary import Json
 
 
@@ -50,7 +51,7 @@ class Result:
         return {"result": self.data if self.is_success() else self.error}
 
 
-@dataclass
+@dataclass()
 class ExecutionContext:
     """For which execution an action runs."""
 
@@ -65,7 +66,7 @@ class ExecutionContext:
     workflow_propagated_headers: Any = None
 
 
-@dataclass
+@dataclass()
 class SecurityContext:
     """On whose behalf an action runs; here, nothing but the project is known."""
 
@@ -85,7 +86,7 @@ class SecurityContext:
     user_name: str | None = None
 
 
-@dataclass
+@dataclass()
 class ActionContext:
     """What ``run`` is given; the fields of ``security`` can also be asked for directly, as of old."""
 

@@ -13,7 +13,7 @@ import operator
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Final
 
@@ -30,6 +30,7 @@ from chalicelib.actions.openstack_services import SERVICES, Method, Service
 from chalicelib.actions.openstack_session import Cloud, Clouds
 from chalicelib.actions.openstack_values import to_json
 from chalicelib.actions.secrets import Revealed
+from chalicelib.data import dataclass
 from chalicelib.errors import ActionException
 from chalicelib.limits import ACTION_DESCRIPTION_CHARACTERS_MAX
 from chalicelib.vocabulary import Json, JsonObject, Result

@@ -11,12 +11,12 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from types import FunctionType
 from typing import Any, Final
 
 from chalicelib.actions.openstack_session import Cloud, with_version_3
+from chalicelib.data import dataclass
 from chalicelib.limits import OPENSTACK_ENDPOINTS_CACHED_MAX
 from chalicelib.vocabulary import JsonObject
 

@@ -15,13 +15,13 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from chalicelib.actions.action import ActionContext
 from chalicelib.actions.extras import missing_extra
 from chalicelib.actions.http_transport import guarded_session
+from chalicelib.data import dataclass
 from chalicelib.errors import ActionException
 from chalicelib.limits import (
     OPENSTACK_CALL_MAX_SEC,

@@ -12,12 +12,12 @@ import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from chalicelib.actions.action import AwsSettings
 from chalicelib.actions.egress import EgressPolicy
+from chalicelib.data import dataclass
 from chalicelib.errors import MistralError, UrlNotAllowedException
 from chalicelib.limits import TELLING_MAX_SEC, WEBHOOK_CONNECT_TIMEOUT_SEC, WEBHOOK_READ_TIMEOUT_SEC
 from chalicelib.vocabulary import Json, JsonObject

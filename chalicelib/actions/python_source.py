@@ -11,11 +11,11 @@ import inspect
 import json
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from chalicelib.actions.action import Parameter
+from chalicelib.data import dataclass
 from chalicelib.errors import ActionException
 from chalicelib.limits import CODE_SOURCES_READ_MAX
 from chalicelib.vocabulary import Json

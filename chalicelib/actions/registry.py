@@ -123,14 +123,17 @@ class Registry:
         return None if found is None else ActionSummary.of(found)
 
     def hand_made(self) -> list[ActionSummary]:
-        """All actions but the generated ``aws.*``, in the order of their names: what Mistral would list.
-
-        Where clients of OpenStack are installed, the first call imports them.
-        """
+        """The actions that somebody wrote as such, built in and plugged in, in the order of their names."""
         names = {*self._built_in, *self._entry_points}
-        own = {name: ActionSummary.of(item) for name in names if (item := self.find(name)) is not None}
-        every = {summary.name: summary for summary in self._openstack.summaries} | own
-        return [every[name] for name in sorted(every) if not name.startswith(AWS_PREFIX)]
+        found = (self.find(name) for name in sorted(names) if not name.startswith(AWS_PREFIX))
+        return [ActionSummary.of(item) for item in found if item is not None]
+
+    def of_openstack(self) -> list[ActionSummary]:
+        """The methods of OpenStack's clients, in the order of their names; ``hand_made`` has what packages name alike.
+
+        Where clients are installed, the first call imports them, which takes seconds.
+        """
+        return [summary for summary in self._openstack.summaries if summary.name not in self._entry_points]
 
     def names_like(self, name: str, limit: int = 3) -> list[str]:
         """Names that a wrong one may have meant, the closest first."""

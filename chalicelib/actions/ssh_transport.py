@@ -10,11 +10,11 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from chalicelib.actions.egress import EgressPolicy
 from chalicelib.actions.extras import missing_extra
+from chalicelib.data import dataclass
 from chalicelib.errors import ActionException
 from chalicelib.limits import SSH_CONNECT_TIMEOUT_SEC, SSH_OUTPUT_BYTES_MAX
 

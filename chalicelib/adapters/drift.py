@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from chalicelib.adapters.aws import Aws
 from chalicelib.adapters.payloads import KEY_PREFIX
 from chalicelib.adapters.schema import TIME_TO_LIVE, table_definition
+from chalicelib.data import dataclass
 from chalicelib.services.diagnosis import Finding, Problem
 
 NOT_THERE: Final = "it is not there"

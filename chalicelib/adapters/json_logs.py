@@ -11,10 +11,10 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
+from chalicelib.data import dataclass
 from chalicelib.errors import MistralError
 from chalicelib.limits import LOG_FRAMES_MAX
 from chalicelib.services.masking import masked, masked_facts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from random import Random
 from threading import Lock
@@ -24,6 +24,7 @@ from chalicelib.adapters.bounds import (
 from chalicelib.adapters.clock import SystemClock
 from chalicelib.adapters.memory_queues import MemoryQueue, Received
 from chalicelib.adapters.payloads import NOT_SHARED, SHARED_PATH
+from chalicelib.data import dataclass
 from chalicelib.errors import ConflictException, NotFoundException
 from chalicelib.services.ports import (
     Clock,

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import cache
 from typing import Final, TextIO
 
 from chalicelib.adapters.json_logs import Invocation, install
 from chalicelib.adapters.metrics import EmbeddedMetrics
 from chalicelib.adapters.spans import Spans
+from chalicelib.data import dataclass
 from chalicelib.errors import MistralError
 from chalicelib.services.telemetry import Metric, Telemetry, time_of
 

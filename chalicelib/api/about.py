@@ -7,9 +7,10 @@ asks for them. A new route of a resource needs one line: ``about=lists(RESOURCE,
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from chalicelib.api.fields import Resource
+from chalicelib.data import dataclass
 from chalicelib.vocabulary import JsonObject
 
 

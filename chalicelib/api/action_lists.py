@@ -1,19 +1,20 @@
-"""The list of all actions: ad-hoc, dynamic, built in and plugged in, then the generated ``aws.*``.
+"""The list of all actions in three parts: what people wrote, the methods of OpenStack's clients, the ``aws.*``.
 
-Those are some twenty thousand, and reading them all takes longer than a request may. So they always come last, in the
-order of their names, whatever the others are sorted by: a list begins with what it would be on Mistral. Without
-``limit`` all others are listed, and as many of these as make a thousand; the link ``next`` leads on.
+A list begins with the ad-hoc, dynamic, built-in and plugged-in actions, whatever it is sorted by: people look for
+these. Then come OpenStack's, sorted likewise; a page that is full before does not import their clients. The ``aws.*``
+are some twenty thousand, and reading them all takes longer than a request may: they come last, in the order of their
+names. Without ``limit`` all others are listed, and as many of these as make a thousand; the link ``next`` leads on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
 from chalicelib import limits
 from chalicelib.actions.action import ActionSummary
-from chalicelib.actions.registry import AWS_PREFIX, Registry
+from chalicelib.actions.registry import AWS_PREFIX, OPENSTACK_NAMESPACES, Registry
 from chalicelib.api.definition_lists import access_of, all_definitions, exact_name
 from chalicelib.api.definition_rows import ACTIONS, dynamic_row, registered_row, row_of, shown_action
 from chalicelib.api.http import Call
@@ -47,22 +48,45 @@ def list_actions(definitions: Definitions, registry: Registry, call: Call) -> Js
 def _others(
     definitions: Definitions, registry: Registry, call: Call, query: ListQuery
 ) -> tuple[list[JsonObject], str | None]:
-    """All rows behind the marker that are not generated, and the marker if it is a generated action."""
-    everything = [row_of(record) for record in all_definitions(definitions, Kind.ACTION, access_of(call), query)]
-    everything += [
-        dynamic_row(record, action) for record, action in definitions.code_sources.usable_actions(access_of(call))
-    ]
-    everything += [registered_row(summary) for summary in registry.hand_made()]
-    ordered = [dict(row) for row in in_order(query.sort, everything)]
-    if query.marker is not None:
-        places = [at for at, row in enumerate(ordered) if query.marker in (row["id"], row["name"])]
-        if places:
-            ordered = ordered[places[-1] + 1 :]
-        elif query.marker.startswith(AWS_PREFIX) and registry.find(query.marker) is not None:
-            return [], query.marker
-        else:
-            raise NotFoundException(f"Action not found [name={query.marker}]; a marker is the name or id of an action.")
-    return [shown_action(row) for row in ordered if query.matches(row)], None
+    """The rows behind the marker but the ``aws.*``, as far as a page needs them; the marker if it is one of those."""
+    written = _behind(query.marker, query, _written(definitions, registry, call, query))
+    if written is not None:
+        is_full = query.limit is not None and len(written) >= query.limit
+        follow = () if is_full or not _may_match(query) else _openstack(registry, exact_name(query))
+        return written + (_behind(None, query, follow) or []), None
+    others = _behind(query.marker, query, _openstack(registry, query.marker))
+    if others is not None:
+        return others, None
+    if query.marker is not None and query.marker.startswith(AWS_PREFIX) and registry.find(query.marker) is not None:
+        return [], query.marker
+    raise NotFoundException(f"Action not found [name={query.marker}]; a marker is the name or id of an action.")
+
+
+def _written(definitions: Definitions, registry: Registry, call: Call, query: ListQuery) -> Iterator[JsonObject]:
+    """The actions that somebody wrote as such: users, developers of packages, and we."""
+    for record in all_definitions(definitions, Kind.ACTION, access_of(call), query):
+        yield row_of(record)
+    for record, action in definitions.code_sources.usable_actions(access_of(call)):
+        yield dynamic_row(record, action)
+    yield from map(registered_row, registry.hand_made())
+
+
+def _openstack(registry: Registry, sought: str | None) -> Iterable[JsonObject]:
+    """The methods of OpenStack's clients; none, and no import of a client, when the one name sought is no such name."""
+    if sought is not None and sought.partition(".")[0] not in OPENSTACK_NAMESPACES:
+        return ()
+    return map(registered_row, registry.of_openstack())
+
+
+def _behind(marker: str | None, query: ListQuery, unordered: Iterable[JsonObject]) -> list[JsonObject] | None:
+    """The rows of one part behind its marker, ``None`` if that is not among them."""
+    ordered = [dict(row) for row in in_order(query.sort, unordered)]
+    if marker is not None:
+        places = [at for at, row in enumerate(ordered) if marker in (row["id"], row["name"])]
+        if not places:
+            return None
+        ordered = ordered[places[-1] + 1 :]
+    return [shown_action(row) for row in ordered if query.matches(row)]
 
 
 def _generated(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from chalicelib.api.http import Call
 from chalicelib.api.values import parse_json, refuse, to_boolean, to_integer, to_object
+from chalicelib.data import dataclass
 from chalicelib.errors import InputException
 from chalicelib.vocabulary import Json, JsonObject
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from chalicelib.data import dataclass
 from chalicelib.errors import InputException, UnauthorizedException
 from chalicelib.vocabulary import Json
 

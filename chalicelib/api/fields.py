@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from typing import Final
 
+from chalicelib.data import dataclass
 from chalicelib.engine.moment import timestamp
 from chalicelib.vocabulary import Json, JsonObject
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from chalicelib.api.fields import Field, Kind, Row
 from chalicelib.api.values import to_boolean, to_integer, to_object, to_seconds, to_uuid
+from chalicelib.data import dataclass
 from chalicelib.vocabulary import Json
 
 _COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any, Final, Protocol
 
@@ -24,6 +24,7 @@ from chalicelib.api.about import About
 from chalicelib.api.authorizer import RequestAuthorizer
 from chalicelib.api.caller import KEYSTONE_PATH, Caller, base_url_of, caller_of, refuse_target_cloud
 from chalicelib.api.sizes import fits, shortened
+from chalicelib.data import dataclass
 from chalicelib.errors import (
     InputException,
     MistralError,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cmp_to_key
 from typing import Final
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from chalicelib.api.filters import Filter, parse_filter, plain_value
 from chalicelib.api.http import Call
 from chalicelib.api.sizes import wire_bytes
 from chalicelib.api.values import to_integer, to_uuid
+from chalicelib.data import dataclass
 from chalicelib.errors import InputException, NotFoundException
 from chalicelib.services.masking import covered
 from chalicelib.vocabulary import Json, JsonObject

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from chalicelib.api.caller import Caller
 from chalicelib.api.values import to_boolean
+from chalicelib.data import dataclass
 from chalicelib.errors import NotAllowedException
 from chalicelib.vocabulary import Json
 

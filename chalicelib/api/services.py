@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from chalicelib.actions.registry import Registry
 from chalicelib.api.http import ApiSettings, Call
+from chalicelib.data import dataclass
 from chalicelib.services.action_runs import ActionRuns
 from chalicelib.services.authentication import Authentication
 from chalicelib.services.cron_desk import CronDesk

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qs
@@ -21,6 +20,7 @@ from chalicelib.api.definition_lists import access_of
 from chalicelib.api.http import CREATED, NO_CONTENT, Answer, Body, Call, Route
 from chalicelib.api.services import Provider, Services, sight_of
 from chalicelib.api.values import parse_json, refuse, to_uuid
+from chalicelib.data import dataclass
 from chalicelib.engine.events import ActionCompleted
 from chalicelib.engine.identity import action_id, derived_execution_id, task_id
 from chalicelib.engine.moment import timestamp

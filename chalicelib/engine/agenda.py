@@ -5,8 +5,7 @@ Steps keep the engine's modules apart: one finishes a task, another starts the n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from chalicelib.data import dataclass
 from chalicelib.engine.records import TriggeredBy
 from chalicelib.vocabulary import Json, State
 

@@ -8,8 +8,8 @@ Whatever is wrong here is refused before anything is stored.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from chalicelib.data import dataclass
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.invocations import WorkflowFacts, check_input, with_defaults
 from chalicelib.engine.notices import subscriptions_of

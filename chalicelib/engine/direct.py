@@ -7,8 +7,7 @@ workflow/direct_workflow.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from chalicelib.data import dataclass
 from chalicelib.engine.agenda import Command, Noop, RunTask, SetWorkflowState
 from chalicelib.engine.contexts import outbound_of
 from chalicelib.engine.draft import Draft

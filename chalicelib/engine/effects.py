@@ -5,8 +5,7 @@ An effect is derived from the records (``reconcile`` finds it again), so losing 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from chalicelib.data import dataclass
 from chalicelib.engine.events import Event
 
 

@@ -6,9 +6,9 @@ an earlier one. An event that comes from elsewhere (an operator, an executor) ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from chalicelib.data import dataclass
 from chalicelib.vocabulary import JsonObject, Result, State
 
 

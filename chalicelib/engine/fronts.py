@@ -9,9 +9,10 @@ frontier is one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from chalicelib.data import dataclass
 from chalicelib.engine import codec
 from chalicelib.engine.records import TaskExecution, WorkflowExecution
 from chalicelib.limits import FRONT_PAGES_NEW_MAX, FRONTIER_INLINE_MAX

@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, field
 from typing import Any, Final
 
+from chalicelib.data import dataclass
 from chalicelib.engine import codec, items
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import RunAction

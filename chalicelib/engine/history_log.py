@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from chalicelib.data import dataclass
 from chalicelib.engine.needs import Need
 from chalicelib.vocabulary import Json, Result
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final
 
+from chalicelib.data import dataclass
 from chalicelib.engine import codec
 from chalicelib.engine.events import (
     ActionCompleted,

@@ -12,10 +12,11 @@ for its execution, or any other text, is addressed by a digest of it (``partitio
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 from uuid import UUID
+
+from chalicelib.data import dataclass
 
 _ADDRESS_BITS: Final = 44
 _ORDINAL_MASK: Final = (1 << 20) - 1

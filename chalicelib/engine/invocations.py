@@ -9,9 +9,9 @@ is followed); any other ``MistralError`` is a fault of the definition and fails 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from chalicelib.data import dataclass
 from chalicelib.engine.contexts import deep_merge
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import RunAction, StartSubworkflow

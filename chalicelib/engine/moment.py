@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
+
+from chalicelib.data import dataclass
 
 
 def timestamp(seconds: float | None) -> str | None:

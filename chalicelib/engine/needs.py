@@ -6,8 +6,7 @@ passes through expression evaluators unharmed; ``decide`` turns it into the valu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from chalicelib.data import dataclass
 from chalicelib.errors import Interrupt
 
 

@@ -13,10 +13,11 @@ its own).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final
 
+from chalicelib.data import dataclass
 from chalicelib.vocabulary import Json, Result, State
 
 EMPTY_CONTEXT: Final = 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from chalicelib.data import dataclass
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.identity import task_id
 from chalicelib.engine.moment import Moment, timestamp

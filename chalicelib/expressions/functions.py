@@ -10,13 +10,13 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
 import yaml
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.expressions.budget import BudgetExceededError
 from chalicelib.expressions.plain import to_plain
 from chalicelib.vocabulary import Json, JsonObject

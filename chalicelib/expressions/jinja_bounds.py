@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import jinja2
@@ -21,6 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEscapeFormatt
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
+from chalicelib.data import dataclass
 from chalicelib.expressions import budget as bounds
 from chalicelib.expressions.budget import Budget, BudgetExceededError
 from chalicelib.expressions.functions import Scope

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.expressions.webhook_tokens import WebhookSigner
 
 YAQL: Final = "yaql"

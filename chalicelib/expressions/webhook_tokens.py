@@ -11,9 +11,11 @@ import binascii
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final
+
+from chalicelib.data import dataclass
 
 _PURPOSE: Final = b"mistral webhook 1\0"
 _TOKEN_CHARACTERS_MAX: Final = 2048

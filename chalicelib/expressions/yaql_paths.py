@@ -8,11 +8,11 @@ projection.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from yaql.language import expressions
 
+from chalicelib.data import dataclass
 from chalicelib.expressions.functions import REGISTRY, Scope
 from chalicelib.expressions.plain import SHAREABLE
 from chalicelib.vocabulary import Json

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from chalicelib.data import dataclass
 from chalicelib.lang.builder import action_from_data, inject_action, inject_workflow, named_bodies, workflow_from_data
 from chalicelib.lang.loader import Document, Path
 from chalicelib.vocabulary import Json

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from chalicelib.data import dataclass
 from chalicelib.lang.inline import is_expression
 from chalicelib.lang.loader import CoercedText, Path
 from chalicelib.lang.shapes import (

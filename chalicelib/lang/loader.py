@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from yaml.resolver import Resolver
 from yaml.scanner import Scanner
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.errors import DSLParsingException, Fault, InvalidModelException
 from chalicelib.vocabulary import Json, JsonObject
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from difflib import get_close_matches
 from typing import Final, Protocol, TypeGuard
 
+from chalicelib.data import dataclass
 from chalicelib.lang.inline import is_expression
 from chalicelib.lang.loader import CoercedText, Path
 from chalicelib.vocabulary import Json, JsonObject

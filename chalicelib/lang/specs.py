@@ -8,9 +8,10 @@ their raw values: a number, a boolean or an expression, evaluated when the task 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
+from chalicelib.data import dataclass
 from chalicelib.vocabulary import Json
 
 Join = Literal["all"] | int

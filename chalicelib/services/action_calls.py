@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.actions.registry import (
@@ -15,6 +14,7 @@ from chalicelib.actions.registry import (
     perform,
 )
 from chalicelib.actions.secrets import Secrets
+from chalicelib.data import dataclass
 from chalicelib.engine.identity import action_id, task_id
 from chalicelib.engine.records import ActionExecution, Poll, TaskExecution, WorkflowExecution
 from chalicelib.expressions.webhook_tokens import Grant, Subject, SubjectKind, WebhookSigner

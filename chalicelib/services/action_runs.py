@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 from typing import Final
 
@@ -26,6 +26,7 @@ from chalicelib.actions.registry import (
     perform,
 )
 from chalicelib.actions.secrets import Secrets, holds_references
+from chalicelib.data import dataclass
 from chalicelib.engine import codec
 from chalicelib.engine.decider import executor_died
 from chalicelib.engine.identity import Kind, action_id, address_of, execution_id_from
@@ -71,9 +72,8 @@ _CLAIMER: Final = "executor"
 INLINE_TIMEOUT_SEC: Final = 25.0
 _TURN_RESERVE_SEC: Final = 10.0
 _CHAIN_LINKS_MAX: Final = 100
-# How soon one looks for the result of an action that another process runs, and how rarely in the end.
-_LOOK_FIRST_SEC: Final = 0.05
-_LOOK_MAX_SEC: Final = 1.0
+_LOOK_FIRST_SEC: Final = 0.05  # how soon one looks for the result of an action that another process runs
+_LOOK_MAX_SEC: Final = 1.0  # and how rarely in the end
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ import hashlib
 import hmac
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from threading import Lock
 from typing import Final
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.errors import InputException, NotFoundException, UnknownFormatError
 from chalicelib.services.definition_records import escaped
 from chalicelib.services.ports import (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, Final
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.errors import MistralError
 from chalicelib.vocabulary import JsonObject
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.errors import InputException, RateLimitException, UnauthorizedException
 from chalicelib.services.api_keys import ApiKey, ApiKeys, check_project_id
 from chalicelib.services.auth_settings import API_KEY, KEYSTONE, OIDC, AuthSettings, Issuer

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
+from chalicelib.data import dataclass
 from chalicelib.engine.effects import RunAction
 from chalicelib.engine.records import Claim
 from chalicelib.services.ports import Clock

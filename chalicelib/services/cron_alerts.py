@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
+from chalicelib.data import dataclass
 from chalicelib.engine.moment import timestamp
 from chalicelib.vocabulary import JsonObject
 

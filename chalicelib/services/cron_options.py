@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.errors import InvalidModelException
 from chalicelib.vocabulary import JsonObject
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
+from chalicelib.data import dataclass
 from chalicelib.errors import NotFoundException
 from chalicelib.limits import REDRIVE_MESSAGES_MAX
 from chalicelib.services import messages

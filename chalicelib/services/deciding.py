@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 from chalicelib.actions.registry import ActionContext, Registry, perform
+from chalicelib.data import dataclass
 from chalicelib.engine.decider import decide
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import RunAction

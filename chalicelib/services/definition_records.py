@@ -18,10 +18,10 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from chalicelib.data import dataclass
 from chalicelib.engine.invocations import WorkflowFacts
 from chalicelib.errors import SizeLimitExceededException, UnknownFormatError
 from chalicelib.lang.parser import action_from_data

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.errors import (
     ConflictException,
     DuplicateEntryException,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.errors import DefinitionError, DSLParsingException, Fault, InvalidModelException
 from chalicelib.expressions.options import DEFAULT, Options
 from chalicelib.lang.parser import (

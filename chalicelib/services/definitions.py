@@ -7,10 +7,11 @@ a second creation is a duplicate, a second update decides again on what the firs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 from uuid import UUID
 
+from chalicelib.data import dataclass
 from chalicelib.engine.invocations import WorkflowFacts
 from chalicelib.engine.plan import Plan
 from chalicelib.errors import ConflictException, InputException

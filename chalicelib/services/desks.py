@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from chalicelib.data import dataclass
 from chalicelib.engine.effects import Effect, RunAction
 from chalicelib.engine.events import Event
 from chalicelib.engine.records import Claim, WorkflowExecution

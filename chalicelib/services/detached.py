@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import NoReturn
 
+from chalicelib.data import dataclass
 from chalicelib.engine.moment import Moment
 from chalicelib.errors import EvaluationException
 from chalicelib.vocabulary import Json, JsonObject

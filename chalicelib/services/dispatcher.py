@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import assert_never
 
+from chalicelib.data import dataclass
 from chalicelib.engine.creation import Birth, create
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.effects import Continue, Effect, Notify, RunAction, SetTimer, StartSubworkflow, Tell

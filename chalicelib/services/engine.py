@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from chalicelib.data import dataclass
 from chalicelib.engine.creation import Birth
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.effects import Effect, RunAction, StartSubworkflow, Tell

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from itertools import chain, islice
 from typing import Final
 
+from chalicelib.data import dataclass
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.errors import InputException
 from chalicelib.limits import EXECUTIONS_SCANNED_MAX

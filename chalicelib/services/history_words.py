@@ -6,9 +6,9 @@ Values are never told, only what they belong to: a result stands with its action
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from chalicelib.data import dataclass
 from chalicelib.engine.draft import Loaded
 from chalicelib.engine.events import (
     ActionCompleted,

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from threading import Lock
 from typing import Final
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.engine.events import Event, PauseRequested, ResumeRequested
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.errors import ConflictException, InputException, MistralError

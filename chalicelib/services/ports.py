@@ -8,9 +8,10 @@ exact, and what is counted on it is what AWS would bill.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Protocol, runtime_checkable
 
+from chalicelib.data import dataclass
 from chalicelib.vocabulary import Json, JsonObject
 
 # The keys-only indexes of the `executions` table and of the `definitions` table.

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from dataclasses import dataclass
 from math import ceil
 from threading import Lock
 from typing import Final
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.errors import ConflictException
 from chalicelib.services.definition_records import escaped
 from chalicelib.services.ports import Clock, Item, Put, Table

@@ -6,10 +6,10 @@ A foreign object is *not found*. ``Sight`` says whose objects a caller sees.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
 
+from chalicelib.data import dataclass
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.identity import Kind, address_of, child_execution_id, partition_of
 from chalicelib.engine.moment import Moment

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from chalicelib.data import dataclass
 from chalicelib.engine.draft import Loaded
 from chalicelib.engine.needs import NeedAction, NeedWorkflow
 from chalicelib.engine.records import WorkflowExecution

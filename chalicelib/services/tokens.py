@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
 
 import jwt
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.errors import IdentityUnavailableException, MistralError, NotFoundException, UnauthorizedException
 from chalicelib.services.auth_settings import Issuer
 from chalicelib.services.ports import Clock, FetchJson

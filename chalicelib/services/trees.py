@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from chalicelib.data import dataclass
 from chalicelib.engine.records import ActionExecution, TaskExecution, WorkflowExecution
 from chalicelib.errors import SizeLimitExceededException
 from chalicelib.limits import EXECUTIONS_IN_TREE_MAX, SUBWORKFLOW_DEPTH_MAX, TASKS_GATHERED_MAX

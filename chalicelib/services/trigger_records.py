@@ -20,10 +20,11 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
+from chalicelib.data import dataclass
 from chalicelib.errors import UnknownFormatError
 from chalicelib.limits import DEFINITION_BULK_BYTES_MAX
 from chalicelib.services.cron_options import CronCourse, CronOptions, course_of, options_of

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Final
 
+from chalicelib.data import dataclass
 from chalicelib.services.ports import Check, Delete, IndexEntry, Item, Payloads, Put, Table, Write
 from chalicelib.services.trigger_records import (
     LATEST_KEY,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.engine.invocations import check_input
 from chalicelib.errors import (
     ConflictException,

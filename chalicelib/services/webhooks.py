@@ -13,10 +13,10 @@ webhook#kind#id                     calls#minute        how many calls that minu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from chalicelib import limits
+from chalicelib.data import dataclass
 from chalicelib.errors import (
     ConflictException,
     GoneException,

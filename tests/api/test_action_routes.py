@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from chalicelib.actions.registry import OPENSTACK_NAMESPACES, Registry
 from tests.api.definition_client import DefinitionClient
 
 ACTIONS = (
@@ -92,15 +93,21 @@ def test_updates_answer_a_list_also_by_identifier(client):
 # -- the list
 
 
+def is_openstack(name):
+    return name.partition(".")[0] in OPENSTACK_NAMESPACES
+
+
 def test_the_list_begins_with_ad_hoc_and_built_in_actions_by_name(client):
     client.post("/v2/actions", ACTIONS)
     reply = client.get("/v2/actions")
     found = names(reply)
-    own = [name for name in found if not name.startswith("aws.")]
-    assert own == sorted(own)
-    assert {"mine", "plain", "std.echo", "std.http", "nova.servers_create"} <= set(own)
-    assert found == own + sorted(set(found) - set(own))
-    assert len(found) == max(1000, len(own))
+    openstack = [name for name in found if is_openstack(name)]
+    own = [name for name in found if not name.startswith("aws.") and not is_openstack(name)]
+    assert {"mine", "plain", "std.echo", "std.http"} <= set(own)
+    assert "nova.servers_create" in openstack
+    generated = sorted(name for name in found if name.startswith("aws."))
+    assert found == sorted(own) + sorted(openstack) + generated
+    assert len(found) == max(1000, len(own) + len(openstack))
     assert "next" in reply.json
 
 
@@ -136,7 +143,45 @@ def test_the_list_also_goes_backwards(client):
     assert backwards == forwards[::-1]
     behind = client.get(f"/v2/actions?name=has:aws.sqs.&sort_keys=name&sort_dirs=desc&marker={backwards[2]}")
     assert names(behind) == backwards[3:]
-    assert names(client.get("/v2/actions?limit=1&sort_keys=name&sort_dirs=desc")) == ["swift.put_object"]
+
+
+def test_whatever_the_list_is_sorted_by_what_people_wrote_comes_before_openstack_and_that_before_aws(client):
+    client.post("/v2/actions", ACTIONS.replace("plain:", "zebra:"))
+    written = names(client.get("/v2/actions?name=in:mine,zebra,std.echo,nova.servers_list,cinder.volumes_list"))
+    assert written == ["mine", "std.echo", "zebra", "cinder.volumes_list", "nova.servers_list"]
+    chosen = "name=in:mine,zebra,std.echo,nova.servers_list,cinder.volumes_list,aws.s3.list_buckets"
+    backwards = [
+        "zebra", "std.echo", "mine", "nova.servers_list", "cinder.volumes_list", "aws.s3.list_buckets",
+    ]  # fmt: skip
+    assert names(client.get(f"/v2/actions?{chosen}&sort_keys=name&sort_dirs=desc")) == backwards
+    path = f"/v2/actions?{chosen}&sort_keys=name&sort_dirs=desc&limit=1"
+    seen: list[str] = []
+    while len(seen) < len(backwards):
+        reply = client.get(path)
+        seen += names(reply)
+        target = urlsplit(reply.json["next"])
+        path = f"{target.path}?{target.query}"
+    assert seen == backwards
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=10",
+        "limit=2&marker=std.echo",
+        "name=std.echo",
+        "name=aws.s3.list_buckets",
+        "is_system=false",
+        "limit=2&marker=aws.s3.list_buckets",
+    ],
+)
+def test_a_page_without_actions_of_openstack_asks_for_none(client, monkeypatch, query):
+    def asked(_registry):
+        raise AssertionError("the clients of OpenStack would be imported")
+
+    client.post("/v2/actions", ACTIONS)
+    monkeypatch.setattr(Registry, "of_openstack", asked)
+    assert names(client.get(f"/v2/actions?{query}"))
 
 
 def test_a_marker_is_a_name_or_an_id_and_is_left_out(client):
