@@ -13,6 +13,8 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "KmsKeyArn": {
         "Type": "String",
         "Default": "",
+        "AllowedPattern": "^(arn:[^:]+:kms:[^:]+:[0-9]+:key/.+)?$",
+        "ConstraintDescription": "the ARN of a key of AWS KMS, or empty",
         "Description": "Your own KMS key for tables, queues, bucket and secrets; empty: keys of AWS",
     },
     "LogRetentionDays": {
@@ -57,6 +59,8 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "WebAclArn": {
         "Type": "String",
         "Default": "",
+        "AllowedPattern": "^(arn:[^:]+:wafv2:[^:]+:[0-9]+:regional/webacl/.+)?$",
+        "ConstraintDescription": "the ARN of a regional web ACL of AWS WAF, or empty",
         "Description": "A web ACL of AWS WAF to stand before the API; empty: none",
     },
     "ActionPolicyArns": {
