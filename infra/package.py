@@ -48,6 +48,7 @@ def names_of(stage: str, root: Path = ROOT) -> Names:
         targets=tuple(name for name in environment.get("MISTRAL_TARGETS", "").split(",") if name),
         secrets=environment.get("MISTRAL_SECRET_PREFIX", SECRETS).partition("{")[0],
         webhook_secret=webhook_secret if webhook_secret.startswith("arn:") else "",
+        generates_webhook_secret=not webhook_secret,
     )
 
 

@@ -108,12 +108,17 @@ def _arn(service: str, rest: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the roles are about; ``webhook_secret`` is the ARN of a secret that the operator keeps, or empty."""
+    """What the roles are about.
+
+    ``webhook_secret`` is the ARN of a secret that the operator keeps, or empty; ``generates_webhook_secret``: the
+    operator has none, so the stack makes one.
+    """
 
     prefix: str = PREFIX
     targets: tuple[str, ...] = ()
     secrets: str = SECRETS
     webhook_secret: str = ""
+    generates_webhook_secret: bool = True
 
     @property
     def bucket(self) -> str:
@@ -252,6 +257,7 @@ def _action_role(names: Names) -> dict[str, Any]:
         names.bucket,
         f"{names.bucket}/*",
         _arn("secretsmanager", f"secret:{names.prefix}token-secret*"),
+        _arn("secretsmanager", f"secret:{names.prefix}webhook-secret*"),
         _arn("secretsmanager", f"secret:{names.secrets}*"),
         _arn("ssm", f"parameter/{names.secrets}*"),
         *(_arn("lambda", f"function:{names.prefix}{door}") for door in statements(names)),

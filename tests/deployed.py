@@ -52,7 +52,8 @@ NOT_EMULATED = {
     "AWS::SecretsManager::Secret",
     "AWS::WAFv2::WebACLAssociation",
 }
-TOKEN_SECRET = "a-secret-of-the-tests-that-is-long-enough"
+GENERATED = {"MISTRAL_TOKEN_SECRET", "MISTRAL_WEBHOOK_SECRET"}
+SECRET = "a-secret-of-the-tests-that-is-long-enough"
 
 
 @cache
@@ -90,8 +91,8 @@ def emulated_template(stage: str = "prod") -> dict[str, Any]:
             del made["Resources"][name]
             continue
         variables = resource["Properties"].get("Environment", {}).get("Variables", {})
-        if "MISTRAL_TOKEN_SECRET" in variables:  # CloudFormation puts the secret in its place
-            variables["MISTRAL_TOKEN_SECRET"] = TOKEN_SECRET
+        # CloudFormation puts the secrets in their places.
+        variables |= dict.fromkeys(GENERATED & variables.keys(), SECRET)
     made.pop("Outputs")
     return made
 

@@ -1,6 +1,7 @@
 """The packaged template, deployed on the emulator: a workflow runs through what came of it."""
 
 import json
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -41,6 +42,21 @@ def test_a_workflow_runs_from_its_upload_to_its_output_on_what_was_deployed(depl
     assert json.loads(ended["output"])["done"] == [1, 2, 3]
     bucket = deployment.environments["executor"]["MISTRAL_PAYLOAD_BUCKET"]
     assert boto3.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] > 0
+
+
+def test_a_webhook_works_at_once_with_the_secret_that_the_stack_generates(deployment):
+    deployment.request(
+        "POST", "/v2/workflows", "version: '2.0'\nasks:\n  tasks:\n    answer: {action: std.async_noop}\n"
+    )
+    execution = deployment.request("POST", "/v2/executions", {"workflow_name": "asks"})
+    deployment.work()
+    [action] = deployment.request("GET", "/v2/action_executions", query={"state": "RUNNING"})["action_executions"]
+    webhook = deployment.request("POST", f"/v2/action_executions/{action['id']}/webhook", {})["url"]
+
+    deployment.request("POST", urlsplit(webhook).path.removeprefix("/api"), {"approved": True})
+    deployment.work()
+
+    assert deployment.request("GET", f"/v2/executions/{execution['id']}")["state"] == "SUCCESS"
 
 
 def test_the_tables_have_the_keys_indexes_and_attributes_that_the_code_expects(deployment):
@@ -86,7 +102,7 @@ def test_no_more_is_left_out_on_the_emulator_than_must_be(deployment):
     whole, emulated = json.loads(expanded_text())["Resources"], emulated_template()["Resources"]
     alarms = ("AWS::CloudWatch::", "AWS::SNS::TopicPolicy")
     left_out = {name for name in whole.keys() - emulated if not whole[name]["Type"].startswith(alarms)}
-    assert len(left_out) == 10, left_out
+    assert len(left_out) == 11, left_out
     resources = boto3.client("cloudformation").list_stack_resources(StackName=STACK)["StackResourceSummaries"]
     made = {resource["LogicalResourceId"] for resource in resources if resource["LogicalResourceId"]}
     assert emulated_template()["Resources"].keys() - made == {"MistralKeyPolicy"}  # its condition does not hold
