@@ -56,6 +56,7 @@ def resources(names: Names) -> dict[str, Any]:
     for name, alarm in alarms(names).items():
         made[_logical(name)] = {
             "Type": "AWS::CloudWatch::Alarm",
+            "Condition": "HasAlarms",
             "Properties": {
                 "AlarmName": f"{names.prefix}{name}",
                 "AlarmActions": [{"Ref": TOPIC}],

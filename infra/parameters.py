@@ -56,6 +56,12 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "MinValue": 1,
         "Description": "How many requests the API takes at once",
     },
+    "Alarms": {
+        "Type": "String",
+        "Default": "on",
+        "AllowedValues": ["on", "off"],
+        "Description": "Whether there are alarms, which cost by the month; the dashboard is there either way",
+    },
     "WebAclArn": {
         "Type": "String",
         "Default": "",
@@ -71,6 +77,7 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
 }
 
 CONDITIONS: Final[dict[str, Any]] = {
+    "HasAlarms": {"Fn::Equals": [{"Ref": "Alarms"}, "on"]},
     "HasKmsKey": {"Fn::Not": [{"Fn::Equals": [{"Ref": "KmsKeyArn"}, ""]}]},
     "HasWebAcl": {"Fn::Not": [{"Fn::Equals": [{"Ref": "WebAclArn"}, ""]}]},
     "HasActionPolicies": {"Fn::Not": [{"Fn::Equals": [{"Fn::Join": [",", {"Ref": "ActionPolicyArns"}]}, ""]}]},

@@ -1,14 +1,34 @@
 """What every test starts from: no AWS account, and random examples that do not depend on the machine."""
 
+import logging
 import os
 
 import pytest
 from hypothesis import settings
 
+from tests.planted import WATCH
+
 # A developer's machine looks for new examples; CI takes the same ones every time, so that a red run can be repeated.
 # No deadline: it would measure how busy the machine is.
 settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("house")
+
+
+def pytest_configure():
+    """What the service logs is made in every test, and searched; what libraries log too, as far as it is made."""
+    ours = logging.getLogger("mistral")
+    ours.setLevel(logging.INFO)
+    for logger in (logging.getLogger(), ours):
+        logger.addHandler(WATCH)
+
+
+@pytest.fixture(autouse=True)
+def no_secret_in_any_log():
+    """No test logs a secret that was planted."""
+    WATCH.leaks.clear()
+    yield
+    leaks, WATCH.leaks = WATCH.leaks, []
+    assert leaks == []
 
 
 @pytest.fixture(autouse=True)

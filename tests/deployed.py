@@ -35,6 +35,7 @@ from chalicelib.local.pumps import SqsSource, handled, sqs_event
 from chalicelib.services.api_keys import ApiKeys
 from infra.package import packaged, template
 from infra.roles import Names, statements
+from tests.planted import TOKEN_SECRET
 
 REGION = "us-east-1"
 STACK = "mistral-prod"
@@ -53,7 +54,6 @@ NOT_EMULATED = {
     "AWS::WAFv2::WebACLAssociation",
 }
 GENERATED = {"MISTRAL_TOKEN_SECRET", "MISTRAL_WEBHOOK_SECRET"}
-SECRET = "a-secret-of-the-tests-that-is-long-enough"
 
 
 @cache
@@ -92,7 +92,7 @@ def emulated_template(stage: str = "prod") -> dict[str, Any]:
             continue
         variables = resource["Properties"].get("Environment", {}).get("Variables", {})
         # CloudFormation puts the secrets in their places.
-        variables |= dict.fromkeys(GENERATED & variables.keys(), SECRET)
+        variables |= dict.fromkeys(GENERATED & variables.keys(), TOKEN_SECRET)
     made.pop("Outputs")
     return made
 

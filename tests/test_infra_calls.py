@@ -15,6 +15,7 @@ from infra.package import ROOT
 from infra.parameters import PARAMETERS
 from tests.deployed import DOORS, Call, deployed, packaged_template
 from tests.markdown import rows
+from tests.planted import SECRET_VALUES
 
 ACCOUNT = "123456789012"
 LARGE = "x" * 100_000
@@ -139,8 +140,8 @@ def seen():
 
 
 def prepare(deployment):
-    boto3.client("secretsmanager").create_secret(Name="mistral/p1/key", SecretString="hidden value")
-    boto3.client("ssm").put_parameter(Name="/mistral/p1/key", Value="hidden too", Type="SecureString")
+    boto3.client("secretsmanager").create_secret(Name="mistral/p1/key", SecretString=SECRET_VALUES[0])
+    boto3.client("ssm").put_parameter(Name="/mistral/p1/key", Value=SECRET_VALUES[1], Type="SecureString")
     boto3.client("events").create_event_bus(Name="mistral-news")
     boto3.client("sns").create_topic(Name="mistral-news")
     container = deployment.containers["notifier"]
