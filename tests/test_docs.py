@@ -34,7 +34,7 @@ from chalicelib.services.diagnosis import Problem
 from chalicelib.services.expiration import ExpirationPolicy
 from chalicelib.services.telemetry import Metric
 from chalicelib.settings import Settings
-from infra import deploy, package
+from infra import archive, deploy, package
 from tests.docs_service import USUAL_URL, bash, serving
 from tests.in_memory import World
 from tests.markdown import PAGES, ROOT, Block, anchors, blocks, code, links, prose, rows
@@ -147,10 +147,18 @@ def test_a_make_command_of_the_guide_calls_a_module_with_arguments_that_it_takes
     _, given = shown.split(" -m infra.", 1)
     name, *arguments = given.split()
     done: list[object] = []
-    monkeypatch.setattr(deploy, "up", lambda target, *_: done.append(target) or {})
-    monkeypatch.setattr(deploy, "down", lambda target, **_: done.append(target) or [])
-    monkeypatch.setattr(package, "packaged", lambda stage, region, *_, **__: done.append((stage, region)))
-    monkeypatch.setattr(package.archive, "tightened", lambda *_: (_ for _ in ()).throw(ValueError("as far as this")))
+
+    def noted(*given: object, **_: object) -> dict[str, str]:
+        done.append(given)
+        return {}
+
+    def enough(*_: object) -> None:
+        raise ValueError("as far as this")
+
+    monkeypatch.setattr(deploy, "up", noted)
+    monkeypatch.setattr(deploy, "down", noted)
+    monkeypatch.setattr(package, "packaged", noted)
+    monkeypatch.setattr(archive, "tightened", enough)
     monkeypatch.setattr(Path, "read_text", lambda *_: "")
     with nullcontext() if name == "deploy" else pytest.raises(SystemExit):
         {"deploy": deploy.main, "package": package.main}[name](arguments)

@@ -15,8 +15,8 @@ from chalicelib.local.gateway import Router
 from chalicelib.settings import Settings
 from chalicelib.vocabulary import JsonObject
 from chalicelib.wiring import Ports, assemble
-from tests.api.service_client import WEBHOOK_SECRET, Client, Service
-from tests.planted import MARK, WATCH
+from tests.api.service_client import Client, Service
+from tests.planted import MARK, WATCH, WEBHOOK_SECRET
 from tests.unit.actions.http_server import http_server
 
 ENVIRONMENT = {"db_password": f"{MARK}-env", "plain": f"{MARK}-env-plain"}
