@@ -167,7 +167,7 @@ def tour(deployment):
         assert ask("GET", f"/v2/{path}")[path]
     ask("DELETE", f"/v2/executions/{execution['id']}")
 
-    with patch.object(limits, "RESPONSE_BYTES_MAX", 1000):  # beyond which an answer is fetched from the bucket
+    with patch.object(limits, "RESPONSE_BYTES_MAX", 100):  # beyond which an answer is fetched from the bucket
         ask("GET", "/v2/workflows")
 
     waiting = ask("POST", "/v2/executions", {"workflow_name": "waiting"})
