@@ -226,6 +226,7 @@ def _action_runs(
         expressions=options,
         pause=getattr(ports.clock, "pause", time.sleep),
         secrets=settings.secrets,
+        telemetry=ports.telemetry,
     )
 
 

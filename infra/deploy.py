@@ -18,9 +18,10 @@ from typing import Any, Final
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
+from infra.functions import located
 from infra.package import PACKAGE, ROOT, SAM
+from infra.terraform import CAPABILITIES
 
-_CAPABILITIES: Final = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 _WAIT: Final = {"Delay": 5, "MaxAttempts": 360}
 _NOTHING_TO_DO: Final = ("didn't contain changes", "No updates are to be performed")
 _KEPT_TYPES: Final = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SecretsManager::Secret")
@@ -86,10 +87,7 @@ def up(target: Target, folder: Path, parameters: Mapping[str, str]) -> dict[str,
 
 def template_with_code(folder: Path, bucket: str, key: str) -> str:
     """The packaged template, its functions' code named by where it was uploaded to."""
-    made = json.loads((folder / SAM).read_text("utf-8"))
-    for resource in made["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::Function":
-            resource["Properties"]["CodeUri"] = {"Bucket": bucket, "Key": key}
+    made = located(json.loads((folder / SAM).read_text("utf-8")), bucket, key)
     return json.dumps(made, separators=(",", ":"))
 
 
@@ -125,7 +123,7 @@ def _change(target: Target, template_url: str, parameters: Mapping[str, str], *,
         ChangeSetType="CREATE" if is_new else "UPDATE",
         TemplateURL=template_url,
         Parameters=given + kept,
-        Capabilities=_CAPABILITIES,
+        Capabilities=list(CAPABILITIES),
     )
     try:
         cloud.get_waiter("change_set_create_complete").wait(**changes, WaiterConfig=dict(target.wait))

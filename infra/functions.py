@@ -5,6 +5,7 @@ Merged into the packaged template, where each door is a function already.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from chalicelib.local.cloud import DEAD_LETTER_RETENTION_SEC, DEAD_LETTER_SUFFIX
@@ -79,6 +80,16 @@ def _heard(function: str, queue: str, concurrency: str, names: Names) -> dict[st
             }
         }
     }
+
+
+def located(template: Mapping[str, Any], bucket: Any, key: Any) -> dict[str, Any]:
+    """A packaged template, its functions' code named by where it was uploaded to."""
+    made = {name: dict(each) if isinstance(each, dict) else each for name, each in template.items()}
+    for name, resource in made["Resources"].items():
+        if resource["Type"] == "AWS::Serverless::Function":
+            code = {"CodeUri": {"Bucket": bucket, "Key": key}}
+            made["Resources"][name] = {**resource, "Properties": {**resource["Properties"], **code}}
+    return made
 
 
 def dead_events(names: Names) -> tuple[str, str, int]:

@@ -10,10 +10,8 @@ import json
 from typing import Any, Final
 
 from chalicelib.local.authorizing import DENIED, FAILED, UNAUTHORIZED
-from infra.parameters import KEY, with_key
 
 AUTHORIZER: Final = "authorizer"
-TOKEN_SECRET: Final = "MistralTokenSecret"
 _STAGE: Final = (
     "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${RestAPI}/stages/${RestAPI.Stage}"  # as SAM names it
 )
@@ -38,24 +36,9 @@ _RESPONSES: Final = {
 }
 
 
-def resources(prefix: str) -> dict[str, Any]:
-    """The API, its authorizer, and the secret that signs the tokens of its logins."""
-    # Resolved when the stack is deployed: no role may read the secret, hence no `aws.*` action of a workflow.
-    secret = {"Fn::Sub": f"{{{{resolve:secretsmanager:${{{TOKEN_SECRET}}}}}}}"}
-    environment = {"Properties": {"Environment": {"Variables": {"MISTRAL_TOKEN_SECRET": secret}}}}
+def resources() -> dict[str, Any]:
+    """The API and its authorizer."""
     return {
-        TOKEN_SECRET: {
-            "Type": "AWS::SecretsManager::Secret",
-            "DeletionPolicy": "Retain",
-            "UpdateReplacePolicy": "Retain",
-            "Properties": {
-                "Name": f"{prefix}token-secret",
-                "KmsKeyId": with_key(KEY),
-                "GenerateSecretString": {"PasswordLength": 64, "ExcludePunctuation": True},
-            },
-        },
-        "APIHandler": environment,
-        "Authorizer": environment,
         "RestAPI": {
             "Properties": {
                 "TracingEnabled": True,

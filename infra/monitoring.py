@@ -56,6 +56,7 @@ def resources(names: Names) -> dict[str, Any]:
     for name, alarm in alarms(names).items():
         made[_logical(name)] = {
             "Type": "AWS::CloudWatch::Alarm",
+            "Condition": "HasAlarms",
             "Properties": {
                 "AlarmName": f"{names.prefix}{name}",
                 "AlarmActions": [{"Ref": TOPIC}],
@@ -220,74 +221,79 @@ def _own_metric(metric: Metric, names: Names) -> Source:
 
 def dashboard(names: Names) -> dict[str, Any]:
     """What happens, what fails, what waits, what it costs; ``${AWS::Region}`` is filled in when it is deployed."""
-    doors, queues = list(statements(names)), [queue for queue in _queues(names) if queue != "events"]
-    both = [f"{names.prefix}{table}" for table in ("executions", "definitions")]
     rows = [
-        [
-            _graph("Executions", _own(names, *(each for each in Metric if each.startswith("Executions")))),
-            _graph("Tasks", _own(names, *(each for each in Metric if each.startswith("Task")))),
-            _graph("Actions", _own(names, *(each for each in Metric if each.startswith("Actions")))),
-        ],
-        [
-            _graph("Turns and actions, p90 ms", _own(names, Metric.TURN_MSEC, Metric.ACTION_MSEC), "p90"),
-            _graph("Timers, late by seconds, p90", _own(names, Metric.TIMER_LATE_SEC), "p90"),
-            _graph(
-                "Races lost, messages failed, notifications",
-                _own(
-                    names,
-                    Metric.LOST_RACES,
-                    Metric.MESSAGES_FAILED,
-                    Metric.NOTIFICATIONS_TOLD,
-                    Metric.NOTIFICATIONS_FAILED,
-                ),
-            ),
-        ],
-        [
-            _graph("API: requests and failures", [_api_metric(m, names) for m in ("Count", "4XXError", "5XXError")]),
-            _graph("API: latency, p99 ms", [_api_metric("Latency", names)], "p99"),
-            _graph(
-                "Dead letters",
-                [
-                    _queue_metric("ApproximateNumberOfMessagesVisible", f"{names.prefix}{queue}{DEAD_LETTER_SUFFIX}")
-                    for queue in _queues(names)
-                ],
-                "Maximum",
-            ),
-        ],
-        [
-            _graph("Functions: errors", [_function_metric("Errors", names.prefix + door) for door in doors]),
-            _graph("Functions: throttles", [_function_metric("Throttles", names.prefix + door) for door in doors]),
-            _graph(
-                "Functions: at a time",
-                [_function_metric("ConcurrentExecutions", names.prefix + door) for door in doors],
-                "Maximum",
-            ),
-        ],
-        [
-            _graph(
-                "Queues: age of the oldest message, s",
-                [_queue_metric("ApproximateAgeOfOldestMessage", names.prefix + queue) for queue in queues],
-                "Maximum",
-            ),
-            _graph("Cost: messages", [_queue_metric("NumberOfMessagesSent", names.prefix + queue) for queue in queues]),
-            _graph(
-                "Cost: units of DynamoDB",
-                [
-                    ("AWS/DynamoDB", f"Consumed{kind}CapacityUnits", {"TableName": table})
-                    for table in both
-                    for kind in ("Read", "Write")
-                ],
-            ),
-        ],
+        _row_of_work(names),
+        _row_of_times(names),
+        _row_of_api(names),
+        _row_of_functions(names),
+        _row_of_cost(names),
     ]
     return {"widgets": [_placed(graph, x, y) for y, row in enumerate(rows) for x, graph in enumerate(row)]}
+
+
+Graph = dict[str, Any]
+
+
+def _row_of_work(names: Names) -> list[Graph]:
+    return [
+        _graph(title, _own(names, *(each for each in Metric if each.startswith(beginning))))
+        for title, beginning in (("Executions", "Executions"), ("Tasks", "Task"), ("Actions", "Actions"))
+    ]
+
+
+def _row_of_times(names: Names) -> list[Graph]:
+    troubles = (Metric.LOST_RACES, Metric.MESSAGES_FAILED, Metric.NOTIFICATIONS_TOLD, Metric.NOTIFICATIONS_FAILED)
+    return [
+        _graph("Turns and actions, p90 ms", _own(names, Metric.TURN_MSEC, Metric.ACTION_MSEC), "p90"),
+        _graph("Timers, late by seconds, p90", _own(names, Metric.TIMER_LATE_SEC), "p90"),
+        _graph("Races lost, messages failed, notifications", _own(names, *troubles)),
+    ]
+
+
+def _row_of_api(names: Names) -> list[Graph]:
+    requests = [_api_metric(metric, names) for metric in ("Count", "4XXError", "5XXError")]
+    dead = [
+        _queue_metric("ApproximateNumberOfMessagesVisible", f"{names.prefix}{queue}{DEAD_LETTER_SUFFIX}")
+        for queue in _queues(names)
+    ]
+    return [
+        _graph("API: requests and failures", requests),
+        _graph("API: latency, p99 ms", [_api_metric("Latency", names)], "p99"),
+        _graph("Dead letters", dead, "Maximum"),
+    ]
+
+
+def _row_of_functions(names: Names) -> list[Graph]:
+    def of_doors(metric: str) -> list[Source]:
+        return [_function_metric(metric, names.prefix + door) for door in statements(names)]
+
+    return [
+        _graph("Functions: errors", of_doors("Errors")),
+        _graph("Functions: throttles", of_doors("Throttles")),
+        _graph("Functions: at a time", of_doors("ConcurrentExecutions"), "Maximum"),
+    ]
+
+
+def _row_of_cost(names: Names) -> list[Graph]:
+    queues = [names.prefix + queue for queue in _queues(names) if queue != "events"]
+    ages = [_queue_metric("ApproximateAgeOfOldestMessage", queue) for queue in queues]
+    units: list[Source] = [
+        ("AWS/DynamoDB", f"Consumed{kind}CapacityUnits", {"TableName": f"{names.prefix}{table}"})
+        for table in ("executions", "definitions")
+        for kind in ("Read", "Write")
+    ]
+    return [
+        _graph("Queues: age of the oldest message, s", ages, "Maximum"),
+        _graph("Cost: messages", [_queue_metric("NumberOfMessagesSent", queue) for queue in queues]),
+        _graph("Cost: units of DynamoDB", units),
+    ]
 
 
 def _own(names: Names, *metrics: Metric) -> list[Source]:
     return [_own_metric(metric, names) for metric in metrics]
 
 
-def _graph(title: str, sources: Iterable[Source], statistic: str = "Sum") -> dict[str, Any]:
+def _graph(title: str, sources: Iterable[Source], statistic: str = "Sum") -> Graph:
     return {
         "type": "metric",
         "properties": {

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from infra import archive
+from infra import archive, terraform
 from infra.resources import template_for
 from infra.roles import PREFIX, SECRETS, Names
 
@@ -48,6 +48,7 @@ def names_of(stage: str, root: Path = ROOT) -> Names:
         targets=tuple(name for name in environment.get("MISTRAL_TARGETS", "").split(",") if name),
         secrets=environment.get("MISTRAL_SECRET_PREFIX", SECRETS).partition("{")[0],
         webhook_secret=webhook_secret if webhook_secret.startswith("arn:") else "",
+        generates_webhook_secret=not webhook_secret,
     )
 
 
@@ -100,9 +101,12 @@ def main(arguments: list[str] | None = None) -> None:
             archive.tightened(target / PACKAGE, Path(scratch), chosen.bytes_max)
     except ValueError as error:
         parser.exit(1, f"package: {error}\n")
+    stack = f"mistral-{chosen.stage}"
+    module = terraform.write(template(target), target, stack=stack, region=chosen.region)
     size = (target / PACKAGE).stat().st_size
     print(f"{target / PACKAGE}: {size:,} bytes of {chosen.bytes_max:,}")
-    print(f"{target / SAM}: the template for {chosen.region}")
+    print(f"{target / SAM}: the template for CloudFormation")
+    print(f"{module}: the module for Terraform")
 
 
 if __name__ == "__main__":

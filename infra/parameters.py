@@ -13,6 +13,8 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "KmsKeyArn": {
         "Type": "String",
         "Default": "",
+        "AllowedPattern": "^(arn:[^:]+:kms:[^:]+:[0-9]+:key/.+)?$",
+        "ConstraintDescription": "the ARN of a key of AWS KMS, or empty",
         "Description": "Your own KMS key for tables, queues, bucket and secrets; empty: keys of AWS",
     },
     "LogRetentionDays": {
@@ -54,9 +56,17 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "MinValue": 1,
         "Description": "How many requests the API takes at once",
     },
+    "Alarms": {
+        "Type": "String",
+        "Default": "on",
+        "AllowedValues": ["on", "off"],
+        "Description": "Whether there are alarms, which cost by the month; the dashboard is there either way",
+    },
     "WebAclArn": {
         "Type": "String",
         "Default": "",
+        "AllowedPattern": "^(arn:[^:]+:wafv2:[^:]+:[0-9]+:regional/webacl/.+)?$",
+        "ConstraintDescription": "the ARN of a regional web ACL of AWS WAF, or empty",
         "Description": "A web ACL of AWS WAF to stand before the API; empty: none",
     },
     "ActionPolicyArns": {
@@ -67,6 +77,7 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
 }
 
 CONDITIONS: Final[dict[str, Any]] = {
+    "HasAlarms": {"Fn::Equals": [{"Ref": "Alarms"}, "on"]},
     "HasKmsKey": {"Fn::Not": [{"Fn::Equals": [{"Ref": "KmsKeyArn"}, ""]}]},
     "HasWebAcl": {"Fn::Not": [{"Fn::Equals": [{"Ref": "WebAclArn"}, ""]}]},
     "HasActionPolicies": {"Fn::Not": [{"Fn::Equals": [{"Fn::Join": [",", {"Ref": "ActionPolicyArns"}]}, ""]}]},

@@ -24,7 +24,7 @@ from chalicelib.local.cloud import (
     VISIBILITY_TIMEOUTS,
     names_with_prefix,
 )
-from infra import functions, gateway, monitoring, roles
+from infra import functions, gateway, monitoring, roles, signing
 from infra.functions import BUCKET, logical
 from infra.parameters import CONDITIONS, KEY, NO_VALUE, PARAMETERS, with_key
 from infra.roles import Names
@@ -60,7 +60,8 @@ def template_for(made: Names) -> dict[str, Any]:
     resources[dead_events] = _queue(name, MessageRetentionPeriod=retention_sec)
     for more in (
         functions.resources(made, dead_events),
-        gateway.resources(made.prefix),
+        gateway.resources(),
+        signing.resources(made),
         roles.resources(made),
         monitoring.resources(made),
     ):

@@ -8,7 +8,7 @@ the calls that the doors really make.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +55,14 @@ UNCALLED: Final[Mapping[str, str]] = {
     "sqs:DeleteMessage": "Lambda takes the messages from the queue, not the program",
     "sqs:GetQueueAttributes": "Lambda takes the messages from the queue, not the program",
     "sqs:ReceiveMessage": "Lambda takes the messages from the queue, not the program",
+}
+
+# Statements about resources that no call of the program reaches, and why.
+UNREACHED: Final[Mapping[str, str]] = {
+    "WriteLog": "Lambda writes the log, not the program",
+    "Trace": "Lambda sends the traces, not the program",
+    "TakeWork": "Lambda takes the messages from the queue, not the program",
+    "KeepFailedEvents": "Lambda sends an event there with which the function has failed for the last time",
 }
 
 # What a turn may need. Each door carries executions on by the same code, hence may need it all.
@@ -108,12 +116,17 @@ def _arn(service: str, rest: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the roles are about; ``webhook_secret`` is the ARN of a secret that the operator keeps, or empty."""
+    """What the roles are about.
+
+    ``webhook_secret`` is the ARN of a secret that the operator keeps, or empty; ``generates_webhook_secret``: the
+    operator has none, so the stack makes one.
+    """
 
     prefix: str = PREFIX
     targets: tuple[str, ...] = ()
     secrets: str = SECRETS
     webhook_secret: str = ""
+    generates_webhook_secret: bool = True
 
     @property
     def bucket(self) -> str:
@@ -140,12 +153,18 @@ def _always(door: str, names: Names) -> tuple[Statement, ...]:
     )
 
 
-def _state(names: Names, *, read: Iterable[str] = _READ, write: Iterable[str] = _WRITE, tables: Iterable[str]) -> Any:
-    on = [_arn("dynamodb", f"table/{names.prefix}{table}") for table in tables]
+def _state(names: Names) -> tuple[Statement, ...]:
+    on = [_arn("dynamodb", f"table/{names.prefix}{table}") for table in _BOTH]
     return (
-        Statement("ReadState", tuple(read), (*on, *(f"{table}/index/*" for table in on))),
-        Statement("WriteState", tuple(write), tuple(on)),
+        Statement("ReadState", _READ, (*on, *(f"{table}/index/*" for table in on))),
+        Statement("WriteState", _WRITE, tuple(on)),
     )
+
+
+def _authorizing(names: Names) -> tuple[Statement, ...]:
+    """Looking up an API key, and counting the requests of a project."""
+    table = (_arn("dynamodb", f"table/{names.prefix}definitions"),)
+    return Statement("ReadState", ("dynamodb:GetItem",), table), Statement("WriteState", ("dynamodb:PutItem",), table)
 
 
 _BOTH: Final = ("executions", "definitions")
@@ -159,7 +178,7 @@ def _turns(names: Names) -> tuple[Statement, ...]:
         else ()
     )
     return (
-        *_state(names, tables=_BOTH),
+        *_state(names),
         Statement(
             "SendWork", ("sqs:GetQueueUrl", "sqs:SendMessage"), tuple(_arn("sqs", name) for name in names.queues)
         ),
@@ -204,7 +223,7 @@ def statements(names: Names) -> dict[str, tuple[Statement, ...]]:
             *_deleting(names),
             Statement("ShareLargeAnswers", ("s3:GetObject", "s3:PutObject"), shared),
         ),
-        "authorizer": _state(names, read=("dynamodb:GetItem",), write=("dynamodb:PutItem",), tables=("definitions",)),
+        "authorizer": _authorizing(names),
         "executor": (*executing, _hearing(names, "tasks")),
         "executor_long": (*executing, _hearing(names, "tasks-long")),
         "notifier": (
@@ -252,6 +271,7 @@ def _action_role(names: Names) -> dict[str, Any]:
         names.bucket,
         f"{names.bucket}/*",
         _arn("secretsmanager", f"secret:{names.prefix}token-secret*"),
+        _arn("secretsmanager", f"secret:{names.prefix}webhook-secret*"),
         _arn("secretsmanager", f"secret:{names.secrets}*"),
         _arn("ssm", f"parameter/{names.secrets}*"),
         *(_arn("lambda", f"function:{names.prefix}{door}") for door in statements(names)),

@@ -1,6 +1,7 @@
 """What every test starts from: no AWS account, and random examples that do not depend on the machine."""
 
 import gc
+import logging
 import os
 from functools import lru_cache
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings
 from moto.core.loaders import Loader as EmulatorsLoader
+
+from tests.planted import WATCH
 
 # A developer's machine looks for new examples; CI takes the same ones every time, so that a red run can be repeated.
 # No deadline: it would measure how busy the machine is.
@@ -48,6 +51,23 @@ def pytest_collection_finish():
     """What is there now stays to the end: no collection of garbage need look through thousands of tests again."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_configure():
+    """What the service logs is made in every test, and searched; what libraries log too, as far as it is made."""
+    ours = logging.getLogger("mistral")
+    ours.setLevel(logging.INFO)
+    for logger in (logging.getLogger(), ours):
+        logger.addHandler(WATCH)
+
+
+@pytest.fixture(autouse=True)
+def no_secret_in_any_log():
+    """No test logs a secret that was planted."""
+    WATCH.leaks.clear()
+    yield
+    leaks, WATCH.leaks = WATCH.leaks, []
+    assert leaks == []
 
 
 @pytest.fixture(autouse=True)

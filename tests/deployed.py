@@ -35,6 +35,7 @@ from chalicelib.local.pumps import SqsSource, handled, sqs_event
 from chalicelib.services.api_keys import ApiKeys
 from infra.package import packaged, template
 from infra.roles import Names, statements
+from tests.planted import TOKEN_SECRET
 
 REGION = "us-east-1"
 STACK = "mistral-prod"
@@ -52,7 +53,7 @@ NOT_EMULATED = {
     "AWS::SecretsManager::Secret",
     "AWS::WAFv2::WebACLAssociation",
 }
-TOKEN_SECRET = "a-secret-of-the-tests-that-is-long-enough"
+GENERATED = {"MISTRAL_TOKEN_SECRET", "MISTRAL_WEBHOOK_SECRET"}
 
 
 @cache
@@ -63,7 +64,9 @@ def packaged_template(stage: str = "prod") -> dict[str, Any]:
         return template(Path(folder))
 
 
-class _NoManagedPolicies:
+class NoManagedPolicies:
+    """For SAM's transform, which would ask AWS for the names of managed policies."""
+
     def load(self) -> dict[str, str]:
         return {}
 
@@ -76,7 +79,7 @@ def expanded_text(stage: str = "prod") -> str:
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "deployment.zip"}
     with patch.dict(os.environ, {"AWS_DEFAULT_REGION": REGION}):
-        return json.dumps(transform(given, {}, _NoManagedPolicies()))
+        return json.dumps(transform(given, {}, NoManagedPolicies()))
 
 
 def emulated_template(stage: str = "prod") -> dict[str, Any]:
@@ -88,8 +91,8 @@ def emulated_template(stage: str = "prod") -> dict[str, Any]:
             del made["Resources"][name]
             continue
         variables = resource["Properties"].get("Environment", {}).get("Variables", {})
-        if "MISTRAL_TOKEN_SECRET" in variables:  # CloudFormation puts the secret in its place
-            variables["MISTRAL_TOKEN_SECRET"] = TOKEN_SECRET
+        # CloudFormation puts the secrets in their places.
+        variables |= dict.fromkeys(GENERATED & variables.keys(), TOKEN_SECRET)
     made.pop("Outputs")
     return made
 

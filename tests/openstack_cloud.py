@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.planted import MARK
+
 PROJECT_ID = "a1b2c3d4e5f64a7b8c9d0e1f2a3b4c5d"
-PASSWORD = "very-secret-password"
+PASSWORD = f"very-secret-{MARK}"
 REGIONS = ("RegionOne", "RegionTwo")
 Reply = tuple[int, Any]
 

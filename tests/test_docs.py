@@ -11,6 +11,7 @@ The commands of all ``bash`` blocks of a page are run in order, as one script, o
 
 import re
 import tomllib
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from textwrap import indent
@@ -33,6 +34,7 @@ from chalicelib.services.diagnosis import Problem
 from chalicelib.services.expiration import ExpirationPolicy
 from chalicelib.services.telemetry import Metric
 from chalicelib.settings import Settings
+from infra import archive, deploy, package
 from tests.docs_service import USUAL_URL, bash, serving
 from tests.in_memory import World
 from tests.markdown import PAGES, ROOT, Block, anchors, blocks, code, links, prose, rows
@@ -44,6 +46,10 @@ DOCS = ROOT / "docs"
 NOT_RUN = {
     "make demo": "tests/test_examples.py runs what it calls",
     "make test": "it is what runs this",
+    "make install": "it has made what runs this",
+    "make package STAGE=dev REGION=eu-west-1": "downloads; tests/test_infra_package.py runs what it calls",
+    "make deploy STAGE=dev REGION=eu-west-1": "tests/test_infra_deploy.py runs what it calls, on the emulator",
+    "make destroy STAGE=dev REGION=eu-west-1 ARGS=--delete-data": "likewise",
 }
 
 
@@ -125,6 +131,39 @@ def test_every_make_target_that_is_named_exists():
     text = "\n".join(page.read_text("utf-8") for page in PAGES)
     named = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
     assert named <= targets
+
+
+DEPLOYING = sorted({
+    line
+    for block in (*blocks("bash", DOCS / "deployment.md"), *blocks("text", DOCS / "deployment.md"))
+    for line in block.text.splitlines()
+    if line.startswith("make ") and line != "make install"
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("line", DEPLOYING)
+def test_a_make_command_of_the_guide_calls_a_module_with_arguments_that_it_takes(line, monkeypatch):
+    shown = bash(line.replace("make", "make --silent --dry-run", 1)).output.splitlines()[-1]
+    _, given = shown.split(" -m infra.", 1)
+    name, *arguments = given.split()
+    done: list[object] = []
+
+    def noted(*given: object, **_: object) -> dict[str, str]:
+        done.append(given)
+        return {}
+
+    def enough(*_: object) -> None:
+        raise ValueError("as far as this")
+
+    monkeypatch.setattr(deploy, "up", noted)
+    monkeypatch.setattr(deploy, "down", noted)
+    monkeypatch.setattr(package, "packaged", noted)
+    monkeypatch.setattr(archive, "tightened", enough)
+    monkeypatch.setattr(Path, "read_text", lambda *_: "")
+    with nullcontext() if name == "deploy" else pytest.raises(SystemExit):
+        {"deploy": deploy.main, "package": package.main}[name](arguments)
+    assert len(done) == 1
+    assert "eu-west-1" in str(done[0])
 
 
 def test_make_serve_is_a_command_that_serves():
@@ -333,7 +372,3 @@ def test_the_resources_that_are_called_missing_are_missing():
     works = "workflows workbooks actions environments executions tasks action_executions report cron_triggers "
     works += "event_triggers members code_sources dynamic_actions maintenance"
     assert [name for name in works.split() if name not in paths] == []
-
-
-def test_terraform_which_is_called_unsupported_is():
-    assert not list((ROOT / "infra").glob("*terraform*"))

@@ -4,15 +4,18 @@ import ast
 import json
 import re
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 import pytest
 
+from chalicelib import limits
 from infra import roles
 from infra.package import ROOT
 from infra.parameters import PARAMETERS
 from tests.deployed import DOORS, Call, deployed, packaged_template
 from tests.markdown import rows
+from tests.planted import SECRET_VALUES
 
 ACCOUNT = "123456789012"
 LARGE = "x" * 100_000
@@ -137,8 +140,8 @@ def seen():
 
 
 def prepare(deployment):
-    boto3.client("secretsmanager").create_secret(Name="mistral/p1/key", SecretString="hidden value")
-    boto3.client("ssm").put_parameter(Name="/mistral/p1/key", Value="hidden too", Type="SecureString")
+    boto3.client("secretsmanager").create_secret(Name="mistral/p1/key", SecretString=SECRET_VALUES[0])
+    boto3.client("ssm").put_parameter(Name="/mistral/p1/key", Value=SECRET_VALUES[1], Type="SecureString")
     boto3.client("events").create_event_bus(Name="mistral-news")
     boto3.client("sns").create_topic(Name="mistral-news")
     container = deployment.containers["notifier"]
@@ -163,6 +166,9 @@ def tour(deployment):
     for path in ("executions", "tasks", "action_executions", "workflows"):
         assert ask("GET", f"/v2/{path}")[path]
     ask("DELETE", f"/v2/executions/{execution['id']}")
+
+    with patch.object(limits, "RESPONSE_BYTES_MAX", 100):  # beyond which an answer is fetched from the bucket
+        ask("GET", "/v2/workflows")
 
     waiting = ask("POST", "/v2/executions", {"workflow_name": "waiting"})
     deployment.work()
@@ -210,6 +216,18 @@ def test_nothing_is_granted_that_no_door_calls_but_what_is_named_with_a_reason(s
     assert uncalled - of_turns == roles.UNCALLED_BY_DOORS.keys()
     assert {action for _, action in called} >= roles.OF_TURNS
     assert not {action for _, action in called} & roles.UNCALLED.keys()
+
+
+def test_no_resource_is_named_that_no_door_reaches_by_that_statement_but_those_named_with_a_reason(seen):
+    called = {one for call in seen.calls for one in as_themselves(seen, call)}
+    unreached = {
+        statement["Sid"]
+        for statements in seen.statements.values()
+        for statement in statements
+        for resource in listed(statement["Resource"])
+        if not any(action in listed(statement["Action"]) and matches(resource, on) for action, on in called)
+    }
+    assert unreached == roles.UNREACHED.keys()
 
 
 def test_actions_are_their_own_role_which_never_touches_the_service(seen):

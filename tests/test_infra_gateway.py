@@ -8,7 +8,8 @@ from chalice.package import TemplateDeepMerger
 
 import app
 from chalicelib.local import authorizing
-from infra import gateway, resources
+from infra import functions, gateway, resources, roles, signing
+from infra.package import names_of
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +65,42 @@ def test_the_gateway_refuses_in_the_words_of_mistral(api):
     assert {"DEFAULT_4XX", "DEFAULT_5XX"} <= responses.keys()
 
 
-def test_only_the_doors_that_need_it_have_the_secret_and_no_role_may_read_it(template):
-    having = {name for name, one in template["Resources"].items() if "MISTRAL_TOKEN_SECRET" in json.dumps(one)}
+def holders(template, variable):
+    """The functions that are told a setting."""
+    return {
+        name
+        for name, one in template["Resources"].items()
+        if variable in one.get("Properties", {}).get("Environment", {}).get("Variables", {})
+    }
 
-    assert having == {"APIHandler", "Authorizer"}
-    assert template["Resources"][gateway.TOKEN_SECRET]["Properties"]["Name"] == "mistral-token-secret"
-    for path in (resources.FILE.parent.parent / ".chalice").glob("policy-*.json"):
-        assert "mistral-token-secret" not in path.read_text("utf-8")
+
+def test_only_the_doors_that_need_them_have_the_generated_secrets_and_no_role_may_read_them(template):
+    everybody = {functions.function_name(door) for door in roles.statements(roles.Names())}
+    assert holders(template, "MISTRAL_TOKEN_SECRET") == {"APIHandler", "Authorizer"}
+    assert holders(template, "MISTRAL_WEBHOOK_SECRET") == everybody - {"Authorizer"}
+    for secret in signing.secrets(roles.Names()):
+        made = template["Resources"][secret.logical]
+        assert made["Properties"]["Name"] == f"mistral-{secret.name}"
+        assert (made["DeletionPolicy"], made["Properties"]["GenerateSecretString"]["PasswordLength"]) == ("Retain", 64)
+        for path in (resources.FILE.parent.parent / ".chalice").glob("policy-*.json"):
+            assert secret.name not in path.read_text("utf-8")
+        denied = json.dumps(template["Resources"][roles.ACTION_ROLE]["Properties"]["Policies"])
+        assert f"secret:mistral-{secret.name}*" in denied
+
+
+def test_a_secret_for_webhooks_that_the_operator_has_is_not_generated_and_its_arn_may_be_read(tmp_path):
+    def made(secret):
+        folder = tmp_path / ".chalice"
+        folder.mkdir(exist_ok=True)
+        stage = {"environment_variables": {"MISTRAL_WEBHOOK_SECRET": secret}}
+        (folder / "config.json").write_text(json.dumps({"stages": {"prod": stage}}), "utf-8")
+        return resources.template_for(names_of("prod", tmp_path))
+
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mistral/webhooks-AbCdEf"
+    for given in (arn, "a text of the operator that is long enough"):
+        assert holders(made(given), "MISTRAL_WEBHOOK_SECRET") == set()
+        assert "MistralWebhookSecret" not in made(given)["Resources"]
+    assert arn in json.dumps(made(arn)["Resources"]["ExecutorRole"])
 
 
 def test_a_deployed_stage_is_not_open(template):

@@ -3,12 +3,17 @@
 import json
 import re
 
+import boto3
 import cfnlint.api  # type: ignore[import-untyped]
 import pytest
+from moto import mock_aws
 
 from chalicelib.adapters.metrics import NAMESPACE
+from chalicelib.adapters.telemetry import process_telemetry
+from chalicelib.local import estimate
 from chalicelib.services.telemetry import Metric
 from infra import monitoring, resources
+from infra.parameters import CONDITIONS, PARAMETERS
 from infra.roles import Names, statements
 from tests.markdown import ROOT, rows
 
@@ -93,8 +98,124 @@ def test_the_dashboard_is_json_whose_only_variable_is_the_region():
 
 def test_the_parts_are_valid_cloudformation():
     own = {name: made for name, made in monitoring.resources(NAMES).items() if "Type" in made}
-    template = json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": own})
+    parts = {"Parameters": {"Alarms": PARAMETERS["Alarms"]}, "Conditions": {"HasAlarms": CONDITIONS["HasAlarms"]}}
+    template = json.dumps({"AWSTemplateFormatVersion": "2010-09-09", **parts, "Resources": own})
     assert cfnlint.api.lint(template, [], ["us-east-1"]) == []
+
+
+def test_the_estimate_of_costs_knows_how_many_there_are():
+    made = resources.template()["Resources"].values()
+    assert sum(each.get("Type") == "AWS::CloudWatch::Alarm" for each in made) == estimate.ALARMS
+    assert sum(each.get("Type") == "AWS::SecretsManager::Secret" for each in made) == estimate.SECRETS
+
+
+# What AWS documents of its own metrics: by which dimensions they are kept, and which statistics mean something.
+AWS_METRICS = {
+    ("AWS/ApiGateway", "4XXError"): ({"ApiName", "Stage"}, {"Sum"}),
+    ("AWS/ApiGateway", "5XXError"): ({"ApiName", "Stage"}, {"Sum"}),
+    ("AWS/ApiGateway", "Count"): ({"ApiName", "Stage"}, {"Sum"}),
+    ("AWS/ApiGateway", "Latency"): ({"ApiName", "Stage"}, {"p99"}),
+    ("AWS/DynamoDB", "ConsumedReadCapacityUnits"): ({"TableName"}, {"Sum"}),
+    ("AWS/DynamoDB", "ConsumedWriteCapacityUnits"): ({"TableName"}, {"Sum"}),
+    ("AWS/DynamoDB", "ReadThrottleEvents"): ({"TableName"}, {"Sum"}),
+    ("AWS/DynamoDB", "WriteThrottleEvents"): ({"TableName"}, {"Sum"}),
+    ("AWS/Lambda", "ConcurrentExecutions"): ({"FunctionName"}, {"Maximum"}),
+    ("AWS/Lambda", "Errors"): ({"FunctionName"}, {"Sum"}),
+    ("AWS/Lambda", "Invocations"): ({"FunctionName"}, {"Sum"}),
+    ("AWS/Lambda", "Throttles"): ({"FunctionName"}, {"Sum"}),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage"): ({"QueueName"}, {"Maximum"}),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): ({"QueueName"}, {"Maximum"}),
+    ("AWS/SQS", "NumberOfMessagesSent"): ({"QueueName"}, {"Sum"}),
+}
+
+
+def looked_at():
+    """All metrics of alarms and dashboard, with the statistic that is looked at."""
+    for alarm in monitoring.alarms(NAMES).values():
+        dimensions = {each["Name"] for each in alarm["Dimensions"]}
+        statistic = alarm.get("Statistic") or alarm["ExtendedStatistic"]
+        yield alarm["Namespace"], alarm["MetricName"], dimensions, statistic
+    for widget in monitoring.dashboard(NAMES)["widgets"]:
+        for namespace, metric, *pairs in widget["properties"]["metrics"]:
+            yield namespace, metric, set(pairs[::2]), widget["properties"]["stat"]
+
+
+def test_metrics_of_aws_are_asked_for_as_aws_documents_them():
+    asked = [each for each in looked_at() if each[0] != NAMESPACE]
+    assert {(namespace, metric) for namespace, metric, _, _ in asked} == AWS_METRICS.keys()
+    for namespace, metric, dimensions, statistic in asked:
+        documented, meaningful = AWS_METRICS[namespace, metric]
+        assert dimensions == documented, (namespace, metric)
+        assert statistic in meaningful, (namespace, metric, statistic)
+
+
+def test_the_metrics_of_the_service_are_asked_for_as_a_function_writes_them(monkeypatch, capsys):
+    monkeypatch.setenv("MISTRAL_TABLE_PREFIX", "mine-")
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "mine-executor")
+    monkeypatch.setenv("MISTRAL_LOG_FORMAT", "text")
+    telemetry = process_telemetry.__wrapped__()
+    with telemetry.invocation("executor", "r"):
+        for metric in Metric:
+            telemetry.measure(metric, 1.0) if metric.endswith("ec") else telemetry.count(metric)
+    [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    [directive] = line["_aws"]["CloudWatchMetrics"]
+    [names] = directive["Dimensions"]
+    written = {
+        (directive["Namespace"], each["Name"], tuple((name, line[name]) for name in names))
+        for each in directive["Metrics"]
+    }
+    asked = {(namespace, metric, tuple(dimensions.items())) for namespace, metric, dimensions in sources()
+             if namespace == NAMESPACE}  # fmt: skip
+    assert asked == written
+
+
+def test_every_metric_of_the_service_is_written_somewhere():
+    code = "".join(path.read_text("utf-8") for path in sorted((ROOT / "chalicelib").rglob("*.py")))
+    assert [metric for metric in Metric if code.count(f"Metric.{metric.name}") == 0] == []
+
+
+# What makes an alarm ring, and what does not, by its kind: values of successive periods, None where there was none.
+RINGS: dict[str, tuple[list[float | None], list[float | None]]] = {
+    "dead-letters": ([0, 1], [0, 0]),
+    "old-messages": ([40_000] * 5, [40_000, 40_000, 40_000, 40_000, 3]),
+    "errors": ([3], [2]),
+    "throttles": ([1, 1, 1], [1, 0, 1]),
+    "clock-not-running": ([5, None], [5, 5]),
+    "api-failures": ([5], [4]),
+    "api-latency": ([10_001] * 3, [10_001, 9_000, 10_001]),
+    "throttled-reads": ([1, 1, 1], [1, None, 1]),
+    "throttled-writes": ([1, 1, 1], [1, None, 1]),
+    "timers-late": ([61] * 3, [61, 59, 61]),
+    "notifications-failed": ([1], [None]),
+}
+
+
+def rings(alarm, values: list[float | None]) -> bool:
+    """Whether CloudWatch says ALARM after these values: all of the last periods are over the threshold."""
+    beyond = {"GreaterThanThreshold": float.__gt__, "LessThanThreshold": float.__lt__}[alarm["ComparisonOperator"]]
+    last = values[-alarm["EvaluationPeriods"] :]
+    missing = alarm["TreatMissingData"] == "breaching"
+    return len(last) == alarm["EvaluationPeriods"] and all(
+        missing if value is None else beyond(float(value), float(alarm["Threshold"])) for value in last
+    )
+
+
+@pytest.mark.parametrize("name", sorted(monitoring.alarms(NAMES)))
+def test_an_alarm_rings_when_it_should_and_not_before(name):
+    alarm, (trouble, calm) = monitoring.alarms(NAMES)[name], RINGS[kind_of(name)]
+    assert rings(alarm, trouble)
+    assert not rings(alarm, calm)
+    assert not rings(alarm, [None] * 5) or name == "clock-not-running"
+
+
+def test_cloudwatch_takes_every_alarm_and_the_dashboard():
+    with mock_aws():
+        cloud = boto3.client("cloudwatch", region_name="us-east-1")
+        for name, alarm in monitoring.alarms(NAMES).items():
+            cloud.put_metric_alarm(AlarmName=name, **alarm)
+        kept = cloud.describe_alarms(MaxRecords=100)["MetricAlarms"]
+        assert {alarm["AlarmName"] for alarm in kept} == monitoring.alarms(NAMES).keys()
+        cloud.put_dashboard(DashboardName="overview", DashboardBody=json.dumps(monitoring.dashboard(NAMES)))
 
 
 def kind_of(alarm: str) -> str:

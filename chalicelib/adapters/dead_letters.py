@@ -9,7 +9,7 @@ from typing import Any, Final
 from chalicelib.adapters.aws import Aws
 from chalicelib.adapters.memory_queues import MemoryQueue
 from chalicelib.errors import NotFoundException
-from chalicelib.services.dead_letters import DeadLetter, DeadLetters
+from chalicelib.services.dead_letters import FAILED_EVENT, DeadLetter, DeadLetters
 from chalicelib.services.ports import Message
 from chalicelib.vocabulary import JsonObject
 
@@ -19,11 +19,18 @@ _MOVING_SEC: Final = 60
 
 
 class SqsDeadLetters(DeadLetters):
-    """``names`` gives the name of each queue by the name that the service uses; its dead letters have the suffix."""
+    """``names`` gives the name of each queue by the name that the service uses; its dead letters have the suffix.
 
-    def __init__(self, aws: Aws, names: Mapping[str, str], *, suffix: str) -> None:
+    ``functions`` likewise gives functions, whose dead letters are events that Lambda could not bring them: each is
+    brought to its function again.
+    """
+
+    def __init__(
+        self, aws: Aws, names: Mapping[str, str], *, suffix: str, functions: Mapping[str, str] | None = None
+    ) -> None:
         self._aws = aws
-        self._names = dict(names)
+        self._functions = dict(functions or {})
+        self._names = dict(names) | self._functions
         self._suffix = suffix
 
     def queues(self) -> Sequence[str]:
@@ -47,20 +54,35 @@ class SqsDeadLetters(DeadLetters):
     def move(self, queue: str, limit: int) -> int:
         """See ``DeadLetters``. Raises ClientError."""
         moved = 0
-        source = self._url(self._names[queue])
+        send = self._to_function if queue in self._functions else self._to_queue
         while moved < limit:
             received = self._received(queue, min(limit - moved, _BATCH_MAX), visibility_sec=_MOVING_SEC)
             if not received:
                 break
-            entries = [{"Id": str(at), "MessageBody": message["Body"]} for at, message in enumerate(received)]
-            answer = self._client.send_message_batch(QueueUrl=source, Entries=entries)
-            sent = [received[int(each["Id"])] for each in answer.get("Successful", ())]
+            sent = send(self._names[queue], received)
             done = [{"Id": str(at), "ReceiptHandle": each["ReceiptHandle"]} for at, each in enumerate(sent)]
             if not done:
                 break
             self._client.delete_message_batch(QueueUrl=self._dead(queue), Entries=done)
             moved += len(done)
         return moved
+
+    def _to_queue(self, name: str, received: Sequence[JsonObject]) -> list[JsonObject]:
+        """Send them to where they come from; those that are there."""
+        entries = [{"Id": str(at), "MessageBody": message["Body"]} for at, message in enumerate(received)]
+        answer = self._client.send_message_batch(QueueUrl=self._url(name), Entries=entries)
+        return [received[int(each["Id"])] for each in answer.get("Successful", ())]
+
+    def _to_function(self, name: str, received: Sequence[JsonObject]) -> list[JsonObject]:
+        """Have Lambda bring the events to the function; those that it has taken. What is no event stays."""
+        client = self._aws.client("lambda")
+        taken = []
+        for message in received:
+            event = _body(message).get(FAILED_EVENT)
+            if isinstance(event, dict):
+                client.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(event).encode())
+                taken.append(message)
+        return taken
 
     @property
     def _client(self) -> Any:
@@ -88,13 +110,17 @@ class SqsDeadLetters(DeadLetters):
         return url
 
 
-def _letter(message: JsonObject) -> DeadLetter:
+def _body(message: JsonObject) -> JsonObject:
     try:
         body = json.loads(message["Body"])
     except ValueError:
-        body = {}
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _letter(message: JsonObject) -> DeadLetter:
     sent_msec = int(message.get("Attributes", {}).get("SentTimestamp", 0))
-    return DeadLetter(message["MessageId"], body if isinstance(body, dict) else {}, sent_msec / 1000)
+    return DeadLetter(message["MessageId"], _body(message), sent_msec / 1000)
 
 
 class MemoryDeadLetters(DeadLetters):

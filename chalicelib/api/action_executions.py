@@ -29,7 +29,7 @@ from chalicelib.errors import (
     NotFoundException,
 )
 from chalicelib.limits import LIST_ITEMS_MAX, TASKS_GATHERED_MAX
-from chalicelib.services.action_runs import ActionRun, RunRequest
+from chalicelib.services.action_run_records import ActionRun, RunRequest
 from chalicelib.services.reading import Reader
 from chalicelib.vocabulary import Json, JsonObject, Result, State
 

@@ -12,7 +12,7 @@ from chalicelib.api.fields import CREATED_AT, ID, TAGS, UPDATED_AT, Field, Kind,
 from chalicelib.engine.identity import action_id, task_id
 from chalicelib.engine.moment import timestamp
 from chalicelib.engine.records import ActionExecution, TaskExecution, TimerKind, WorkflowExecution
-from chalicelib.services.action_runs import ActionRun
+from chalicelib.services.action_run_records import ActionRun
 from chalicelib.services.reading import Reader
 from chalicelib.services.trees import ExecutionNode, Statistics, TaskNode
 from chalicelib.vocabulary import Json, JsonObject, State

@@ -35,6 +35,7 @@ from chalicelib.wiring import assemble, aws_ports
 
 HEALTHY: Final = 0
 UNHEALTHY: Final = 3
+EVENTS: Final = "events"
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -67,7 +68,13 @@ def _queues(settings: Settings) -> dict[str, str]:
 
 
 def _letters(aws: Aws, settings: Settings) -> SqsDeadLetters:
-    return SqsDeadLetters(aws, _queues(settings), suffix=DEAD_LETTER_SUFFIX)
+    functions = {door: f"{settings.table_prefix}{door}" for door in _doors_with_dead_letters(settings)}
+    return SqsDeadLetters(aws, _queues(settings), suffix=DEAD_LETTER_SUFFIX, functions=functions)
+
+
+def _doors_with_dead_letters(settings: Settings) -> tuple[str, ...]:
+    """Those that Lambda brings events to; on stage ``local`` there are no functions."""
+    return () if settings.stage == "local" else (EVENTS,)
 
 
 def expected(settings: Settings) -> Expected:
@@ -78,6 +85,9 @@ def expected(settings: Settings) -> Expected:
         visibility_sec = VISIBILITY_TIMEOUTS * QUEUE_TIMEOUTS_SEC.get(queue, 0) or limits.WORKER_LEASE_SEC
         queues[name] = {"VisibilityTimeout": f"{visibility_sec:g}"}
         queues[name + DEAD_LETTER_SUFFIX] = {"MessageRetentionPeriod": str(DEAD_LETTER_RETENTION_SEC)}
+    for door in _doors_with_dead_letters(settings):
+        name = f"{settings.table_prefix}{door}{DEAD_LETTER_SUFFIX}"
+        queues[name] = {"MessageRetentionPeriod": str(DEAD_LETTER_RETENTION_SEC)}
     return Expected(
         tables=names.tables,
         queues=queues,
@@ -91,7 +101,8 @@ def _findings(aws: Aws, settings: Settings, letters: SqsDeadLetters, *, repairs:
     wanted = expected(settings)
     inspection = Inspection(aws, wanted, has_clock=settings.stage != "local")
     drift = inspection.findings()
-    if {finding.subject for finding in drift if finding.text.endswith(NOT_THERE)} & {*wanted.tables, *wanted.queues}:
+    needed = {*wanted.tables, *wanted.dead_letter_queues}
+    if {finding.subject for finding in drift if finding.text.endswith(NOT_THERE)} & needed:
         return drift  # the services cannot be put together without them
     container = assemble(settings, aws_ports(settings))
     return [*drift, *Doctor(container.engine, letters, inspection, container.clock).findings(repairs=repairs)]

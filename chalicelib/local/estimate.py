@@ -23,6 +23,9 @@ MINUTES_PER_MONTH: Final = 43_200  # of thirty days
 QUEUES_HEARD: Final = 3
 POLLERS_PER_QUEUE: Final = 5
 POLL_SEC: Final = 20
+# What the template makes (tests/test_infra_monitoring.py counts them).
+SECRETS: Final = 2
+ALARMS: Final = 30
 _ACTIONS: Final = "the actions' own time"
 
 
@@ -126,7 +129,8 @@ def idle_month(tick: Counts) -> tuple[Line, ...]:
             compute_sec * prices.LAMBDA_MEMORY_GB * prices.LAMBDA_GB_SEC_USD,
         ),
         _per_million("SQS: Lambda asks empty queues", polls, "requests", prices.SQS_REQUESTS_USD),
-        Line("Secrets Manager: the token secret", 1, "secret", prices.SECRET_USD),
+        Line("Secrets Manager: what signs tokens, webhooks", SECRETS, "secrets", SECRETS * prices.SECRET_USD),
+        Line("CloudWatch: alarms", ALARMS, "alarms", ALARMS * prices.ALARM_USD),
     )
 
 

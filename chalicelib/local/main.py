@@ -14,6 +14,7 @@ from chalicelib.local.cost_commands import add_cost
 from chalicelib.local.cron_commands import add_cron
 from chalicelib.local.history import add_history
 from chalicelib.local.logs import complain
+from chalicelib.local.move import add_move
 from chalicelib.local.problems import LocalError
 from chalicelib.services.messages import target_fault
 
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add_cost(commands)
     _add_doctor(commands.add_parser("doctor", help="find what is wrong with the deployment that the environment names"))
     add_history(commands, URL)
+    add_move(commands, URL)
     _add_keys(commands.add_parser("keys", help="API keys of the deployment that the environment names"))
     return parser
 

@@ -6,10 +6,9 @@ the task with ordinal 0, which does not exist: so ids tell these action executio
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import field, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Final
 
@@ -27,7 +26,6 @@ from chalicelib.actions.registry import (
 )
 from chalicelib.actions.secrets import Secrets, holds_references
 from chalicelib.data import dataclass
-from chalicelib.engine import codec
 from chalicelib.engine.decider import executor_died
 from chalicelib.engine.identity import Kind, action_id, address_of, execution_id_from
 from chalicelib.engine.invocations import check_input, with_defaults
@@ -46,10 +44,12 @@ from chalicelib.expressions.options import DEFAULT, Options
 from chalicelib.lang.specs import ActionSpec
 from chalicelib.limits import EXECUTOR_LONG_TIMEOUT_SEC, EXECUTOR_TIMEOUT_SEC, FIELD_BYTES_MAX
 from chalicelib.services import messages
+from chalicelib.services.action_run_records import RECORD_KEY, ActionRun, RunRequest, listing_value, pack, unpack
 from chalicelib.services.carriers import Lease, Thread, kept_alive, timed_out, within
 from chalicelib.services.definitions import Definitions
 from chalicelib.services.detached import DetachedWorld
-from chalicelib.services.execution_places import everyones_action, everyones_actions, sort_of
+from chalicelib.services.execution_places import everyones_actions
+from chalicelib.services.journal import log_action
 from chalicelib.services.polls import Step, answer_of, next_poll, poll_delay_sec, step_for
 from chalicelib.services.ports import (
     INDEX_EVERYONE,
@@ -57,16 +57,14 @@ from chalicelib.services.ports import (
     Clock,
     Delete,
     Entropy,
-    IndexKey,
-    Item,
     Message,
     Put,
     Queue,
     Table,
 )
+from chalicelib.services.telemetry import ACTION, NO_TELEMETRY, Telemetry, counted_action
 from chalicelib.vocabulary import Json, JsonObject, Result, State
 
-RECORD_KEY: Final = "action"
 _CLAIMER: Final = "executor"
 # An action that is run while a client waits must end before API Gateway loses patience.
 INLINE_TIMEOUT_SEC: Final = 25.0
@@ -74,33 +72,6 @@ _TURN_RESERVE_SEC: Final = 10.0
 _CHAIN_LINKS_MAX: Final = 100
 _LOOK_FIRST_SEC: Final = 0.05  # how soon one looks for the result of an action that another process runs
 _LOOK_MAX_SEC: Final = 1.0  # and how rarely in the end
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """An action to run. ``save_result`` keeps it for later reading, ``run_sync`` waits for its result."""
-
-    project_id: str
-    name: str
-    input: JsonObject = field(default_factory=dict)
-    namespace: str = ""
-    description: str = ""
-    run_sync: bool = False
-    save_result: bool = False
-    target: str | None = None
-    timeout_sec: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ActionRun:
-    """An action execution without a task. ``id`` is ``None`` for one that was run and not stored."""
-
-    id: str | None
-    project_id: str
-    action: ActionExecution
-    namespace: str = ""
-    description: str = ""
-    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +101,9 @@ class ActionRuns:
         field_bytes_max: int = FIELD_BYTES_MAX,
         pause: Callable[[float], None] = time.sleep,
         secrets: Secrets | None = None,
+        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
+        self._telemetry = telemetry
         self._table = table
         self._definitions = definitions
         self._registry = registry
@@ -181,6 +154,7 @@ class ActionRuns:
         run = replace(run, action=replace(action, state=result.state, result=result, updated_at=self._clock.now()))
         if request.save_result:
             self._save(run)
+        log_action(run.id, action.name, run.project_id, State.RUNNING, run.action.state)
         return run
 
     def find_dynamic(self, header: WorkflowExecution, name: str) -> Action | None:
@@ -216,6 +190,7 @@ class ActionRuns:
     def _schedule(self, run: ActionRun) -> ActionRun:
         run = self._save(run)
         action = run.action
+        log_action(run.id, action.name, run.project_id, None, action.state)
         is_long = action.timeout_sec is not None and action.timeout_sec > EXECUTOR_TIMEOUT_SEC - _TURN_RESERVE_SEC
         queue = action.target or (messages.TASKS_LONG if is_long else messages.TASKS)
         try:
@@ -282,7 +257,7 @@ class ActionRuns:
             self.complete(run, Result(error=error.message))
             return
         with kept_alive(lease, lambda: self._renew(identifier, lease)):
-            result = answer_of(resolved.runnable, self._perform(run, resolved, limit_sec, is_executor=True))
+            result = self._perform(run, resolved, limit_sec, is_executor=True)
         if isinstance(result, Pending):
             self._keep(identifier, claimer, result)
         # Only a failure to start ends an asynchronous action here; its result comes through the API.
@@ -352,6 +327,16 @@ class ActionRuns:
             self.complete(run, result)
 
     def _perform(self, run: ActionRun, resolved: _Resolved, limit_sec: float, *, is_executor: bool = False) -> Result:
+        """What the action answers, timed and counted as those of tasks are."""
+        told = {"action": run.id or "", "name": run.action.name}
+        with self._telemetry.timed(ACTION, told):
+            called = self._called(run, resolved, limit_sec, is_executor=is_executor)
+        result = answer_of(resolved.runnable, called)
+        if not isinstance(result, Pending):
+            counted_action(self._telemetry, None if comes_later(resolved.runnable, result) else result)
+        return result
+
+    def _called(self, run: ActionRun, resolved: _Resolved, limit_sec: float, *, is_executor: bool) -> Result:
         timeout_sec = run.action.timeout_sec
         limit_sec = limit_sec if timeout_sec is None else min(limit_sec, timeout_sec)
         context = ActionContext(
@@ -389,18 +374,18 @@ class ActionRuns:
         if address is None or address.kind is not Kind.ACTION or address.ordinal != 0:
             return None
         item = self._table.get(identifier, [RECORD_KEY]).get(RECORD_KEY)
-        return None if item is None else _unpack(item)
+        return None if item is None else unpack(item)
 
     def newest(self, project_id: str | None, limit: int) -> list[ActionRun]:
         """The stored ones of a project, or (``None``) of all projects, the newest first."""
         if project_id is None:
             lists = [(INDEX_EVERYONE, value) for value in everyones_actions()]
         else:
-            lists = [(INDEX_LISTING, _listing_value(project_id))]
+            lists = [(INDEX_LISTING, listing_value(project_id))]
         pages = [self._table.list_index(*one, descending=True, limit=limit) for one in lists]
         entries = sorted(chain.from_iterable(pages), key=lambda entry: entry.sort, reverse=True)[:limit]
         found = self._table.get_many([(entry.partition, entry.key) for entry in entries])
-        return [_unpack(found[place]) for entry in entries if (place := (entry.partition, entry.key)) in found]
+        return [unpack(found[place]) for entry in entries if (place := (entry.partition, entry.key)) in found]
 
     def complete(self, run: ActionRun, result: Result) -> ActionRun:
         """Give it its result. Raises InvalidResultException when it has one, ConflictException for a lost race."""
@@ -411,7 +396,9 @@ class ActionRuns:
         check_size(result.value, "output", self._field_bytes_max)
         now = self._clock.now()
         done = replace(run.action, state=result.state, result=result, accepted=True, updated_at=now, claim=None)
-        return self._save(replace(run, action=done))
+        saved = self._save(replace(run, action=done))
+        log_action(run.id, run.action.name, run.project_id, run.action.state, done.state)
+        return saved
 
     def change_state(self, run: ActionRun, state: State) -> ActionRun:
         """Pause it or set it running again; nothing but the state is touched. Raises ConflictException."""
@@ -427,24 +414,6 @@ class ActionRuns:
 
     def _save(self, run: ActionRun) -> ActionRun:
         assert run.id is not None
-        facts = {"p": run.project_id, "n": run.namespace, "d": run.description}
-        body = json.dumps(facts).encode() + b"\n" + codec.pack_action(run.action)
-        created = sort_of(run.action.created_at, run.id)
-        places = {
-            INDEX_LISTING: IndexKey(_listing_value(run.project_id), created),
-            INDEX_EVERYONE: IndexKey(everyones_action(run.id), created),
-        }
         saved = replace(run, revision=run.revision + 1)
-        item = Item(run.id, RECORD_KEY, body, revision=saved.revision, indexes=places)
-        self._table.write([Put(item, expected=run.revision)])
+        self._table.write([Put(pack(saved), expected=run.revision)])
         return saved
-
-
-def _unpack(item: Item) -> ActionRun:
-    head, _, rest = item.body.partition(b"\n")
-    facts = json.loads(head)
-    return ActionRun(item.partition, facts["p"], codec.unpack_action(rest), facts["n"], facts["d"], item.revision)
-
-
-def _listing_value(project_id: str) -> str:
-    return f"{project_id}|action"

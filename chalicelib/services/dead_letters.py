@@ -12,6 +12,8 @@ from chalicelib.services import messages
 from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.vocabulary import JsonObject
 
+# Where Lambda keeps the event that a function failed with, in what it sends to the queue for those.
+FAILED_EVENT: Final = "requestPayload"
 # Messages whose `x` is no execution.
 _OF_TRIGGERS: Final = frozenset({messages.CRON, messages.CRON_RUN})
 
@@ -56,6 +58,9 @@ def redrive(letters: DeadLetters, queue: str) -> int:
 
 def story_of(letter: DeadLetter, store: ExecutionStore) -> str:
     """What a message was for, and what has become of that."""
+    event = letter.body.get(FAILED_EVENT)
+    if isinstance(event, dict):
+        return f"event {event.get('id')} of {event.get('source')}: {event.get('detail-type')}"
     kind, subject = letter.body.get("kind"), letter.body.get("x")
     if not isinstance(kind, str):
         return "no message of this service"

@@ -9,6 +9,7 @@ from typing import Final
 from chalicelib.engine.identity import task_id
 from chalicelib.engine.records import TaskExecution, WorkflowExecution
 from chalicelib.engine.sealing import Transition
+from chalicelib.vocabulary import State
 
 _LOG: Final = logging.getLogger("mistral.engine")
 
@@ -37,6 +38,18 @@ def log_changes(before: WorkflowExecution, after: WorkflowExecution, transition:
             "after": str(after.state),
         }
         _LOG.info("workflow %s is %s", after.workflow_name, after.state, extra={"mistral": facts})
+
+
+def log_action(identifier: str | None, name: str, project_id: str, before: State | None, after: State) -> None:
+    """A change of state of an action that runs on its own; one that is not stored has no identifier."""
+    facts = {
+        "action": name,
+        "action_execution": identifier,
+        "project": project_id,
+        "before": str(before) if before else None,
+        "after": str(after),
+    }
+    _LOG.info("action %s is %s", name, after, extra={"mistral": facts})
 
 
 def touched_tasks(

@@ -16,8 +16,9 @@ from chalicelib.services.auth_settings import AuthSettings
 from chalicelib.settings import Settings
 from chalicelib.wiring import Ports, assemble
 from tests.api.service_client import Reply
+from tests.planted import MARK
 
-SECRET = "s" * 40
+SECRET = MARK * 6
 
 
 def basic(key_id, secret):

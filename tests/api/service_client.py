@@ -12,10 +12,10 @@ from chalicelib.local.gateway import Router, proxy_event
 from chalicelib.services.messages import TASKS, TASKS_LONG
 from chalicelib.settings import Settings
 from chalicelib.wiring import Ports, assemble
+from tests.planted import WEBHOOK_SECRET
 
 MESSAGES_MAX = 1000
 EXECUTOR_SEC = 120.0
-WEBHOOK_SECRET = "a secret of the tests that is long enough"
 
 
 @dataclass

@@ -15,10 +15,10 @@ from chalicelib.local.gateway import Router
 from chalicelib.settings import Settings
 from chalicelib.vocabulary import JsonObject
 from chalicelib.wiring import Ports, assemble
-from tests.api.service_client import WEBHOOK_SECRET, Client, Service
+from tests.api.service_client import Client, Service
+from tests.planted import MARK, WATCH, WEBHOOK_SECRET
 from tests.unit.actions.http_server import http_server
 
-MARK = "pl4nt3d"
 ENVIRONMENT = {"db_password": f"{MARK}-env", "plain": f"{MARK}-env-plain"}
 
 WORKFLOWS = f"""
@@ -178,3 +178,18 @@ def test_the_test_can_fail(captured):
     client.upload(WORKFLOWS)
     logging.getLogger("mistral.engine").info("the input is %s", f"{MARK}-plain")
     assert MARK in captured.getvalue()
+    assert WATCH.leaks
+    WATCH.leaks.clear()
+
+
+def test_every_test_of_the_run_is_watched():
+    client = Client()
+    client.upload(WORKFLOWS)
+    before = WATCH.seen
+    client.run("told", input={"password": f"{MARK}-watched"})
+    assert WATCH.seen > before
+    assert WATCH.leaks == []
+    for logger, level in (("mistral.engine", logging.INFO), ("botocore", logging.WARNING)):
+        logging.getLogger(logger).log(level, "the input is %s", f"{MARK}-plain")
+        assert WATCH.leaks.pop()
+        WATCH.leaks.clear()

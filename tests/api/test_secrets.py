@@ -14,9 +14,10 @@ import pytest
 from chalicelib.settings import Settings
 from tests.api import service_client
 from tests.api.service_client import Client
+from tests.planted import MARK
 from tests.unit.actions.http_server import http_server
 
-PASSWORD = "pl4nted-p4ssw0rd"
+PASSWORD = f"{MARK}-p4ssw0rd"
 PLAIN = "pl4nted-pl4in-text"
 FILE = {"db": {"password": PASSWORD, "user": "ann"}, "long": PASSWORD * 4000}
 

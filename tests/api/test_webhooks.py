@@ -14,7 +14,8 @@ from chalicelib.expressions.webhook_tokens import Grant, Subject, SubjectKind, W
 from chalicelib.services.webhooks import Webhooks
 from chalicelib.settings import Settings
 from chalicelib.wiring import assemble, memory_ports
-from tests.api.service_client import WEBHOOK_SECRET, Client
+from tests.api.service_client import Client
+from tests.planted import WEBHOOK_SECRET
 
 FLOW = """
 w:

@@ -87,6 +87,38 @@ def test_a_queue_that_is_not_there_is_said(world):
         redrive(world.letters, "absent")
 
 
+class WithFunctions:
+    """An emulated AWS, whose functions are lists of the events that they are brought."""
+
+    def __init__(self, aws):
+        self._aws = aws
+        self.brought: list[tuple[str, str, Any]] = []
+
+    def client(self, name):
+        return self if name == "lambda" else self._aws.client(name)
+
+    def invoke(self, *, FunctionName, InvocationType, Payload):
+        self.brought.append((FunctionName, InvocationType, json.loads(Payload)))
+
+
+def test_an_event_that_a_function_failed_with_is_brought_to_it_again_and_what_is_none_stays(moto):
+    aws: Any = WithFunctions(moto)
+    client, name = moto.client("sqs"), f"events-{uuid4()}"
+    url = client.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    letters = SqsDeadLetters(aws, {}, suffix="-dead", functions={"events": name})
+    event = {"id": "e-1", "source": "nova", "detail-type": "notifications", "detail": {}}
+    failed = {"version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": event}
+    for body in (json.dumps(failed), "nonsense"):
+        client.send_message(QueueUrl=url, MessageBody=body)
+
+    assert letters.queues() == ("events",)
+    assert redrive(letters, "events") == 1
+
+    assert aws.brought == [(name, "Event", event)]
+    asked = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert int(asked["ApproximateNumberOfMessages"]) + int(asked["ApproximateNumberOfMessagesNotVisible"]) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "story"),
     [
@@ -95,6 +127,10 @@ def test_a_queue_that_is_not_there_is_said(world):
         ({"kind": "maintenance", "x": ""}, "maintenance"),
         ({"kind": "cron", "x": "t"}, "cron of cron-trigger t"),
         ({"kind": "ad-hoc", "x": "r"}, "ad-hoc of action execution r"),
+        (
+            {"requestPayload": {"id": "e-1", "source": "nova", "detail-type": "notifications"}},
+            "event e-1 of nova: notifications",
+        ),
         ({"kind": "timer", "x": "e"}, "timer for execution e, which is not there any more"),
     ],
 )

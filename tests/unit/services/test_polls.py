@@ -12,7 +12,7 @@ from chalicelib.actions.registry import ActionContext, Pending, Polling, action
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryQueue, MemoryTable, SeededEntropy
 from chalicelib.engine.events import PauseRequested, ResumeRequested, StopRequested
 from chalicelib.local.meter import Meter, MeteredQueue, MeteredTable
-from chalicelib.services.action_runs import RunRequest
+from chalicelib.services.action_run_records import RunRequest
 from chalicelib.services.carriers import Lease, Thread
 from chalicelib.services.definition_records import Kind
 from chalicelib.services.definition_rules import Access, Placement

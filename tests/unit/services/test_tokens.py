@@ -18,9 +18,10 @@ from chalicelib.services.api_keys import ApiKeys
 from chalicelib.services.auth_settings import AuthSettings
 from chalicelib.services.auth_settings import Issuer as Known
 from chalicelib.services.authentication import Authentication
+from tests.planted import MARK
 from tests.unit.services.issuer import AUDIENCE, EC_KEY, OTHER_RSA_KEY, RSA_KEY, issuing, public
 
-SECRET = "s" * 40
+SECRET = MARK * 6
 
 
 @pytest.fixture
