@@ -23,7 +23,7 @@ from chalicelib.engine.agenda import (
     Step,
     StopWorkflow,
 )
-from chalicelib.engine.draft import Draft
+from chalicelib.engine.draft import Draft, is_counted
 from chalicelib.engine.effects import Continue, RunAction, SetTimer
 from chalicelib.engine.events import (
     ActionCompleted,
@@ -215,7 +215,7 @@ def _action_completed(engine: Engine, draft: Draft, event: ActionCompleted) -> N
         return
     task = draft.task(event.ordinal)
     action = draft.action(task, event.number)
-    if action is None or (items.is_counted(task, action) if task.has_items else action.state.is_completed):
+    if action is None or (is_counted(task, action) if task.has_items else action.state.is_completed):
         return
     if action.state.is_completed and action.result is not None:
         # An item whose record was written by a turn that was lost, or just before its process died.
