@@ -155,7 +155,7 @@ class EngineService:
                 if child is not None and not child.state.is_completed:
                     if child.revision == 1:
                         # Who gave birth to it may have died before it sent what followed.
-                        self.dispatcher.look_after(child.id)
+                        self.dispatcher.look_after(child)
                     effects += self._state_not_heard(draft, effect, child)
                     continue
             effects.append(effect)

@@ -67,6 +67,8 @@ class Turns:
         self._sessions = Sessions()
         self._desks = Desks()
         self._parking = Parking(store.table)
+        # Executions of which the present turn has committed a wave.
+        self._in_waves: set[str] = set()
 
     # -- the way in
 
@@ -167,6 +169,7 @@ class Turns:
             self._raced(execution_id, batch)
 
     def _raced(self, execution_id: str, batch: list[Submission]) -> None:
+        self._in_waves.discard(execution_id)
         for race in range(RACES_MAX):
             try:
                 self._attempt(execution_id, batch, race)
@@ -221,8 +224,8 @@ class Turns:
                 refused.append((submission, error))
                 continue
             draft = self._quiet(session, decided, engine)
-        if race > 0:
-            # A wave of the lost attempt may have been committed: what it released is taken up again.
+        if race > 0 and execution_id in self._in_waves:
+            # A wave of a lost attempt was committed: what it released is taken up again.
             draft = self._quiet(session, self._decisions.decided(draft, Continued(), engine), engine)
         if is_remembered and session.header.revision == revision and not draft.is_changed():
             # Nothing would be written, so nothing would show that what this process remembers is stale: look again.
@@ -269,6 +272,7 @@ class Turns:
         effects = draft.effects
         draft.effects = []
         self._save(session, draft)
+        self._in_waves.add(session.header.id)
         following = Draft(session.header, session.loaded)
         following.effects = effects
         return following
@@ -301,7 +305,7 @@ class Turns:
                 continue
             if action is None or not action.is_sync or action.state is not State.RUNNING:
                 continue
-            claim = submission.carrier.claim_for(effect)
+            claim = submission.carrier.claim_for(effect, is_item=task.has_items)
             if claim is None or self._is_polled(action):
                 continue
             draft.put_action(task, replace(action, claim=claim))
