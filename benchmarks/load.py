@@ -7,6 +7,7 @@ that counts. Every execution is looked for at the end: each must have succeeded,
 from __future__ import annotations
 
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -173,5 +174,5 @@ def table(rates: Sequence[float], *, seconds: float, storage: str) -> str:
             with running(storage, "--quiet") as service:
                 put_on(service, text, 20, 1)
                 lines.append(_row(name, rate, put_on(service, text, rate, seconds)))
-                print(lines[-1], flush=True)
+                print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class LocalService:
     url: str
     pid: int
     _local: threading.local = field(default_factory=threading.local)
+    _connections: list[http.client.HTTPConnection] = field(default_factory=list)
 
     def call(self, method: str, path: str, body: object = None, *, accepted: tuple[int, ...] = (200, 201, 204)) -> Any:
         """The JSON that a request is answered with; text is sent as it is. Raises RuntimeError for another status."""
@@ -34,6 +35,7 @@ class LocalService:
         if connection is None:
             connection = http.client.HTTPConnection(parts.netloc, timeout=_TIMEOUT_SEC)
             self._local.connection = connection
+            self._connections.append(connection)
         is_text = isinstance(body, str)
         data = None if body is None else (str(body) if is_text else json.dumps(body)).encode()
         kind = "text/plain" if is_text else "application/json"
@@ -43,6 +45,11 @@ class LocalService:
         if response.status not in accepted:
             raise RuntimeError(f"{method} {path}: {response.status} {text[:300]!r}")
         return json.loads(text) if text else None
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._connections:
+            connection.close()
 
     def rss_mb(self) -> float:
         """How much memory the process has now."""
@@ -67,10 +74,14 @@ def running(storage: str, *options: str) -> Iterator[LocalService]:
     try:
         assert process.stdout is not None
         ready = next(line for line in process.stdout if line.startswith("ready at "))
-        yield LocalService(ready.split()[2], process.pid)
+        service = LocalService(ready.split()[2], process.pid)
+        with closing(service):
+            yield service
     finally:
         process.terminate()
         process.wait(timeout=30)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 class MemoryWatch:

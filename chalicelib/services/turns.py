@@ -254,13 +254,15 @@ class Turns:
     def _quiet(self, session: Session, draft: Draft, engine: Engine) -> Draft:
         """Run the pure actions that a decision released, and decide about their results, until there are none."""
         for _ in range(TURN_DECISIONS_MAX):
-            if draft.touched >= TURN_RECORDS_MAX:
+            at, effect = next(
+                ((i, e) for i, e in enumerate(draft.effects) if isinstance(e, RunAction) and e.is_pure), (0, None)
+            )
+            # An item that was born in this draft takes no further record when it ends, and is written once.
+            is_counted = effect is not None and effect.number in draft.items.get(effect.ordinal, ())
+            if draft.touched >= TURN_RECORDS_MAX and not is_counted:
                 draft = self._wave(session, draft)
-            at = next((i for i, e in enumerate(draft.effects) if isinstance(e, RunAction) and e.is_pure), None)
-            if at is None:
+            if effect is None:
                 return draft
-            effect = draft.effects[at]
-            assert isinstance(effect, RunAction)
             draft.effects[at : at + 1] = []
             event = self._decisions.run_pure(draft, effect)
             if event is not None:
