@@ -76,6 +76,8 @@ POLL_DELAY_MIN_SEC: Final = 1
 POLL_MEMO_BYTES_MAX: Final = 4096
 # Messages about what is released in waves are held until all of it is, up to so many.
 MESSAGES_HELD_MAX: Final = 1_000
+# A wave that lost its race too often is tried again after so long.
+WAVE_AGAIN_SEC: Final = 1
 # How long an executor carries on without looking into its queue again, where others wait: that of a message which lay
 # in the queue for so long, and that of an item.
 QUEUE_BUSY_AFTER_SEC: Final = 1.0

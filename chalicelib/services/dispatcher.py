@@ -27,7 +27,7 @@ from chalicelib.engine.events import (
 from chalicelib.engine.records import ActionExecution, Parent, WorkflowExecution
 from chalicelib.engine.workflow import outcome_of
 from chalicelib.errors import ConflictException, MistralError, NotFoundException
-from chalicelib.limits import DELAYED_MESSAGE_MAX_SEC, MESSAGES_HELD_MAX
+from chalicelib.limits import DELAYED_MESSAGE_MAX_SEC, MESSAGES_HELD_MAX, WAVE_AGAIN_SEC
 from chalicelib.services import messages
 from chalicelib.services.desks import Carrier, Outcome
 from chalicelib.services.ports import Clock, Message, Queue
@@ -124,12 +124,29 @@ class Dispatcher:
                 case Notify():
                     out.append(messages.notices_message(execution_id, effect.publisher))
                 case Continue():
-                    work.append(self._telling(execution_id, execution_id, Continued()))
+                    work.append(self._next_wave(outcome.header))
                 case _:
                     assert_never(effect)
         held += _of_tenant(outcome.header.project_id, out)
         if not any(isinstance(effect, Continue) for effect in outcome.effects) or len(held) >= MESSAGES_HELD_MAX:
             self._flush(held)
+
+    def _next_wave(self, header: WorkflowExecution) -> _Work:
+        telling = self._telling(header.id, header.id, Continued())
+
+        def make(carrier: Carrier | None) -> tuple[str, Outcome] | None:
+            try:
+                return telling.do(carrier)
+            except ConflictException:
+                self.put_off_wave(header)
+                return None
+
+        return replace(telling, do=make)
+
+    def put_off_wave(self, header: WorkflowExecution) -> None:
+        """Have the next wave made later: results come in faster than it can be, until fewer of them are under way."""
+        wave = messages.tell_message(header.id, Continued(), told_by=header.id)
+        self._queue.send(_of_tenant(header.project_id, [replace(wave, delay_sec=WAVE_AGAIN_SEC)]))
 
     def look_after(self, header: WorkflowExecution) -> None:
         """Have an executor look for what an execution owes."""

@@ -8,7 +8,15 @@ from typing import Final
 from chalicelib.engine.creation import Birth
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.effects import Effect, RunAction, StartSubworkflow, Tell
-from chalicelib.engine.events import ActionUpdated, ClaimExpired, Event, PauseRequested, Revived, StopRequested
+from chalicelib.engine.events import (
+    ActionUpdated,
+    ClaimExpired,
+    Continued,
+    Event,
+    PauseRequested,
+    Revived,
+    StopRequested,
+)
 from chalicelib.engine.identity import execution_id_from, partition_of
 from chalicelib.engine.reconcile import owed_effects, owed_notices
 from chalicelib.engine.records import WorkflowExecution
@@ -113,6 +121,12 @@ class EngineService:
         except NotFoundException:
             if not self.turns.is_gone(execution_id):
                 raise
+            return None
+        except ConflictException:
+            header = self.turns.header(execution_id)
+            if not isinstance(event, Continued) or header is None:
+                raise
+            self.dispatcher.put_off_wave(header)
             return None
         return self.dispatcher.carry_out(execution_id, outcome, until=until, carrier=carrier)
 

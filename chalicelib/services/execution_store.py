@@ -69,10 +69,7 @@ class ExecutionStore:
     # -- writing
 
     def save(self, transition: Transition) -> None:
-        """Write a transition: payloads first, then new items, then everything else in one transaction.
-
-        Raises ConflictException when the stored header is not of the revision that the transition started from.
-        """
+        """Write a transition: payloads, then new items, then all else in one transaction. Raises ConflictException."""
         header = transition.header
         for digest, data in transition.payloads.items():
             self.payloads.put(digest, data)
