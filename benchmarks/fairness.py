@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 import json
 import statistics
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -384,7 +385,7 @@ def play(case: Case) -> Played:
     return world.played
 
 
-def table(items_count: int, *, executors: int = 10, quiet_runs: int = 200) -> str:
+def table(items_count: int, *, executors: int = 10, quiet_runs: int = 50) -> str:
     """The times of the quiet tenant's workflows, alone and beside the noisy tenant, as text."""
     alone = Case(0, executors=executors, quiet_runs=quiet_runs)
     cases = [
@@ -407,4 +408,5 @@ def table(items_count: int, *, executors: int = 10, quiet_runs: int = 200) -> st
             f"{name:<42}{played.mean_sec:>8.3f}{played.tail_sec:>9.3f}{max(played.seconds):>9.3f}"
             f"{played.mean_sec / mean_sec:>8.2f}"
         )
+        print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)
