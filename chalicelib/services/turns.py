@@ -84,7 +84,10 @@ class Turns:
     def begin(self, draft: Draft) -> Outcome:
         """Store a new execution with its first turn. Raises ConflictException if it exists already."""
         with self.telemetry.timed(TURN, {"execution": draft.header.id}):
-            return self._begun(draft)
+            try:
+                return self._begun(draft)
+            finally:
+                self._in_waves.discard(draft.header.id)
 
     def _begun(self, draft: Draft) -> Outcome:
         session = Session(draft.header, draft.loaded, facts_at=self._clock.now())
@@ -166,10 +169,12 @@ class Turns:
 
     def _turn(self, execution_id: str, batch: list[Submission]) -> None:
         with self.telemetry.timed(TURN, {"execution": execution_id}):
-            self._raced(execution_id, batch)
+            try:
+                self._raced(execution_id, batch)
+            finally:
+                self._in_waves.discard(execution_id)
 
     def _raced(self, execution_id: str, batch: list[Submission]) -> None:
-        self._in_waves.discard(execution_id)
         for race in range(RACES_MAX):
             try:
                 self._attempt(execution_id, batch, race)
