@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,11 +19,16 @@ from typing import Any
 
 import requests
 
-from benchmarks.workloads import chain, fork
+from benchmarks.local_service import running
+from benchmarks.workloads import chain, fork, items
 
 _DONE = frozenset({"SUCCESS", "ERROR", "CANCELLED"})
-_TIMEOUT_SEC = 300.0
+_TIMEOUT_SEC = 600.0
 _CLIENTS = 16
+_NOOPS = 20
+
+
+Row = Callable[["Service"], float]
 
 
 class Service:
@@ -33,6 +37,12 @@ class Service:
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
         self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for session in self._sessions:
+            session.close()
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         """One request. Raises requests.HTTPError for an error status."""
@@ -40,6 +50,7 @@ class Service:
         if session is None:
             session = self._local.session = requests.Session()
             session.trust_env = False
+            self._sessions.append(session)
         response: requests.Response = session.request(method, self._url + path, timeout=_TIMEOUT_SEC, **options)
         response.raise_for_status()
         return response
@@ -92,19 +103,7 @@ def _target() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_address[1]}/x"
     finally:
         server.shutdown()
-
-
-@contextmanager
-def _ours(storage: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "chalicelib.local", "serve", "--port", "0", "--storage", storage]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert process.stdout is not None
-        ready = next(line for line in process.stdout if line.startswith("ready at "))
-        yield ready.split()[2]
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+        server.server_close()
 
 
 def _seconds(service: Service, text: str, poll_sec: float = 0.01) -> float:
@@ -123,17 +122,14 @@ def _many(service: Service, executions: int, text: str) -> float:
     return time.perf_counter() - started
 
 
-def _rows(url: str) -> list[tuple[str, Callable[[Service], float]]]:
-    http = f"std.http url='{url}'"
-    return [
-        ("one std.noop, start to SUCCESS", lambda service: _seconds(service, chain(1, "std.noop"))),
-        ("100 executions x 10 pure tasks, 16 clients", lambda service: _many(service, 100, chain(10, "std.noop"))),
-        ("chain of 200 pure tasks", lambda service: _seconds(service, chain(200, "std.noop"))),
-        ("fork of 100 pure tasks and join", lambda service: _seconds(service, fork(100, "std.noop"))),
-        ("chain of 40 std.http", lambda service: _seconds(service, chain(40, http))),
-        ("fork of 100 std.http and join", lambda service: _seconds(service, fork(100, http))),
-        ("GET /workflows?limit=50, 20 times", _listing),
-    ]
+def _latency(service: Service) -> float:
+    name = service.upload(chain(1, "std.noop"))
+    taken = []
+    for _ in range(_NOOPS):
+        started = time.perf_counter()
+        service.wait(service.start(name), 0.005)
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
 
 
 def _listing(service: Service) -> float:
@@ -143,17 +139,56 @@ def _listing(service: Service) -> float:
     return time.perf_counter() - started
 
 
-def table(against: str | None, *, storage: str, rounds: int) -> str:
-    """Seconds per row; with another service beside ours, also how many times faster ours is."""
-    with _target() as target, _ours(storage) as url:
-        services = {"ours": Service(url)} | ({"other": Service(against)} if against else {})
+def rows(url: str) -> dict[str, Row]:
+    """What is timed, by title; ``url`` is what the workflows with real actions call."""
+    http = f"std.http url='{url}'"
+
+    def one(text: str) -> Row:
+        return lambda service: _seconds(service, text)
+
+    return {
+        "one std.noop, start to SUCCESS, median of 20": _latency,
+        "100 executions x 10 pure tasks, 16 clients": lambda service: _many(service, 100, chain(10, "std.noop")),
+        "chain of 200 pure tasks": one(chain(200, "std.noop")),
+        "fork of 100 pure tasks and join": one(fork(100, "std.noop")),
+        "with-items, 1,000 pure": one(items(1000, "std.noop")),
+        "with-items, 1,000 pure, concurrency 10": one(items(1000, "std.noop", 10)),
+        "chain of 40 std.http": one(chain(40, http)),
+        "fork of 100 std.http and join": one(fork(100, http)),
+        "with-items, 100 std.http": one(items(100, http)),
+        "with-items, 100 std.http, concurrency 10": one(items(100, http, 10)),
+        "GET /workflows?limit=50, 20 times": _listing,
+    }
+
+
+@contextmanager
+def table_services(against: str | None, storage: str) -> Iterator[tuple[dict[str, Service], dict[str, Row]]]:
+    """Our service, the other one beside it, and what is timed on them."""
+    with _target() as target, running(storage, "--quiet") as local:
+        services = {"ours": Service(local.url)} | ({"other": Service(against)} if against else {})
+        try:
+            yield services, rows(target)
+        finally:
+            for service in services.values():
+                service.close()
+
+
+def table(against: str | None, *, storage: str, rounds: int, wanted: Sequence[str] = ()) -> str:
+    """Seconds per row; with another service beside ours, also how many times faster ours is.
+
+    Of the rows those whose title begins with one of the ``wanted``, or all. Each is printed as soon as it is known.
+    """
+    with table_services(against, storage) as (services, timed):
         lines = [f"{'seconds, median of ' + str(rounds):<46}" + "".join(f"{name:>10}" for name in services)]
-        for title, run in _rows(target):
+        for title, run in timed.items():
+            if wanted and not title.startswith(tuple(wanted)):
+                continue
             medians: dict[str, list[float]] = {name: [] for name in services}
             for _ in range(rounds):
                 for name, service in services.items():
                     medians[name].append(run(service))
             figures = [statistics.median(values) for values in medians.values()]
-            ratio = f"{figures[1] / figures[0]:>9.0f}x" if len(figures) > 1 else ""
+            ratio = f"{figures[1] / figures[0]:>9.1f}x" if len(figures) > 1 else ""
             lines.append(f"{title:<46}" + "".join(f"{figure:>10.3f}" for figure in figures) + ratio)
+            print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)

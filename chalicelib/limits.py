@@ -74,6 +74,15 @@ WORKER_HEARTBEAT_SEC: Final = 30
 # Actions that are asked again: how soon at the earliest, and what they may note between two askings.
 POLL_DELAY_MIN_SEC: Final = 1
 POLL_MEMO_BYTES_MAX: Final = 4096
+# Messages about what is released in waves are held until all of it is, up to so many.
+MESSAGES_HELD_MAX: Final = 1_000
+# A wave that lost its race too often is tried again after so long.
+WAVE_AGAIN_SEC: Final = 1
+# How long an executor carries on without looking into its queue again, where others wait: that of a message which lay
+# in the queue for so long, and that of an item.
+QUEUE_BUSY_AFTER_SEC: Final = 1.0
+CARRIED_WHILE_OTHERS_WAIT_MAX_SEC: Final = 0.25
+CARRIED_ITEMS_MAX_SEC: Final = 2.0
 # A message that was received so often goes to the dead letters.
 MESSAGE_RECEIVES_MAX: Final = 5
 

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import shape, waiting
 from benchmarks.ledger import dollars_per_million
-from benchmarks.workloads import WORKLOADS, Workload, measure, per_task
+from benchmarks.workloads import WORKLOADS, Budget, Workload, items, measure, per_task
 from chalicelib.local.prices import cost_of
 
 # What the workloads cost today, per task; a change that makes one dearer shows here before it meets the budget.
@@ -31,6 +31,13 @@ def test_a_workload_costs_no_more_than_its_budget_and_no_more_than_yesterday(wor
     assert (cost.write_units, cost.read_units, cost.messages) <= (write_units, read_units, messages) or (
         cost.write_units <= write_units and cost.read_units <= read_units and cost.messages <= messages
     )
+
+
+def test_an_item_that_ends_in_the_turn_it_is_born_in_is_written_once():
+    pure = Workload("with-items, 1,000 pure actions", items(1000, "std.noop"), 1000, Budget(1.5, 0.1, 0))
+    cost = per_task(measure(pure), pure.tasks)
+    assert cost.write_units <= 1.1
+    assert cost.messages == 0
 
 
 def test_the_same_run_costs_the_same_every_time():

@@ -1,8 +1,14 @@
-"""``Queue`` on SQS standard queues."""
+"""``Queue`` on SQS standard queues.
+
+A message names its tenant as its group. On a standard queue a group orders nothing: it makes the queue fair, so that
+tenants with few messages do not wait behind one with many.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -18,6 +24,8 @@ BATCH_MESSAGES_MAX: Final = 10
 # SQS takes 1 MiB today; 256 KB is what every emulator and every older region takes, and ids never come near it.
 BATCH_BYTES_MAX: Final = 256 * 1024
 SEND_ATTEMPTS_MAX: Final = 4
+# What SQS takes as the name of a group.
+_GROUP: Final = re.compile(r"[!-~]{1,128}")
 
 Entry = dict[str, Any]
 
@@ -66,10 +74,18 @@ def _batches(messages: Sequence[Message]) -> Iterator[list[Entry]]:
         if len(batch) == BATCH_MESSAGES_MAX or (batch and size + len(text) > BATCH_BYTES_MAX):
             yield batch
             batch, size = [], 0
-        batch.append({"Id": str(len(batch)), "MessageBody": text, "DelaySeconds": message.delay_sec})
+        entry: Entry = {"Id": str(len(batch)), "MessageBody": text, "DelaySeconds": message.delay_sec}
+        if message.tenant:
+            entry["MessageGroupId"] = group_of(message.tenant)
+        batch.append(entry)
         size += len(text)
     if batch:
         yield batch
+
+
+def group_of(tenant: str) -> str:
+    """The name of a tenant's group: its own, or the digest of one that SQS would not take."""
+    return tenant if _GROUP.fullmatch(tenant) else hashlib.sha256(tenant.encode()).hexdigest()
 
 
 def _not_sent(queue: str, failures: list[dict[str, Any]]) -> ClientError:

@@ -64,7 +64,9 @@ def bill(played: Played, action_ms: float) -> tuple[Line, ...]:
     return (
         _per_million("DynamoDB writes", counts.write_units, "write units", prices.DYNAMODB_WRITE_UNITS_USD),
         _per_million("DynamoDB reads", counts.read_units, "read units", prices.DYNAMODB_READ_UNITS_USD),
-        _per_million(f"SQS (messages: {counts.messages_sent:,})", sqs, "requests", prices.SQS_REQUESTS_USD),
+        _per_million(
+            f"SQS (messages: {counts.messages_sent:,})", sqs, "requests", prices.SQS_REQUESTS_USD + prices.SQS_FAIR_USD
+        ),
         _per_million("S3 writes", counts.payload_puts, "requests", prices.S3_PUTS_USD),
         _per_million("S3 reads", counts.payload_gets, "requests", prices.S3_GETS_USD),
         _per_million("API Gateway", played.api_calls, "requests", prices.API_REQUESTS_USD),

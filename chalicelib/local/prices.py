@@ -18,6 +18,8 @@ DYNAMODB_WRITE_UNITS_USD: Final = 0.625
 DYNAMODB_READ_UNITS_USD: Final = 0.125
 # Standard queues, per million requests of up to 64 KB.
 SQS_REQUESTS_USD: Final = 0.40
+# On top of that where a message names its tenant, as ours do, so that the queue is fair.
+SQS_FAIR_USD: Final = 0.10
 # Per million requests, and per gigabyte-second.
 LAMBDA_REQUESTS_USD: Final = 0.20
 LAMBDA_GB_SEC_USD: Final = 0.0000166667
@@ -63,6 +65,7 @@ PRICES: Final = (
     Price("DynamoDB, on demand: write request units", DYNAMODB_WRITE_UNITS_USD, "million"),
     Price("DynamoDB, on demand: read request units", DYNAMODB_READ_UNITS_USD, "million"),
     Price("SQS, standard queues: requests", SQS_REQUESTS_USD, "million"),
+    Price("SQS, fair queues: on top of that", SQS_FAIR_USD, "million"),
     Price("Lambda: requests", LAMBDA_REQUESTS_USD, "million"),
     Price("Lambda: compute", LAMBDA_GB_SEC_USD, "GB-second"),
     Price("S3, standard: PUT and LIST requests", S3_PUTS_USD, "million"),
@@ -86,7 +89,7 @@ def cost_of(counts: Counts, *, memory_gb: float = LAMBDA_MEMORY_GB) -> float:
     requests_usd = (
         counts.write_units * DYNAMODB_WRITE_UNITS_USD
         + counts.read_units * DYNAMODB_READ_UNITS_USD
-        + counts.messages_sent * SQS_REQUESTS_PER_MESSAGE * SQS_REQUESTS_USD
+        + counts.messages_sent * SQS_REQUESTS_PER_MESSAGE * (SQS_REQUESTS_USD + SQS_FAIR_USD)
         + counts.payload_puts * S3_PUTS_USD
         + counts.payload_gets * S3_GETS_USD
         + counts.invocations * LAMBDA_REQUESTS_USD

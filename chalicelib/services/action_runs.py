@@ -194,7 +194,7 @@ class ActionRuns:
         is_long = action.timeout_sec is not None and action.timeout_sec > EXECUTOR_TIMEOUT_SEC - _TURN_RESERVE_SEC
         queue = action.target or (messages.TASKS_LONG if is_long else messages.TASKS)
         try:
-            self._queue.send([Message({"kind": messages.AD_HOC, "x": run.id}, queue=queue)])
+            self._queue.send([Message({"kind": messages.AD_HOC, "x": run.id}, queue=queue, tenant=run.project_id)])
         except ValueError as error:
             assert run.id is not None
             self._table.write([Delete(run.id, RECORD_KEY)])

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from chalicelib.services.ports import Clock
+from chalicelib.vocabulary import JsonObject
 
 Record = Mapping[str, Any]
 
@@ -18,6 +19,13 @@ _FOR_SECOND_TRIES_SEC: Final = 65.0
 def receives_of(record: Record) -> int:
     """How often a message has been received, this time included."""
     return int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+
+
+def waited_sec_of(record: Record, body: JsonObject, now: float) -> float:
+    """How long a message has waited to be received since it was due; 0 where nothing tells."""
+    # A message that is delayed says when it is due (`d`); one that asks an action again (`p`) does not.
+    due_at = body.get("d", int(record.get("attributes", {}).get("SentTimestamp", 0)) / 1000)
+    return max(0.0, now - due_at) if due_at and "p" not in body else 0.0
 
 
 def worked_on(

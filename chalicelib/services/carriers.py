@@ -7,16 +7,19 @@ and renewed by heartbeats, so that a worker which dies is noticed as soon as a L
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
+from dataclasses import field
 from typing import Final
 
 from chalicelib.data import dataclass
 from chalicelib.engine.effects import RunAction
 from chalicelib.engine.records import Claim
+from chalicelib.limits import CARRIED_ITEMS_MAX_SEC, CARRIED_WHILE_OTHERS_WAIT_MAX_SEC, QUEUE_BUSY_AFTER_SEC
 from chalicelib.services.ports import Clock
 from chalicelib.vocabulary import Result
 
@@ -44,12 +47,20 @@ class Lease:
 
 @dataclass(slots=True)
 class Thread:
-    """The carrier behind one message: who it is, and until when it lives (seconds since the epoch)."""
+    """The carrier behind one message: who it is, and until when it lives (seconds since the epoch).
+
+    ``waited_sec``: how long its message lay in the queue. Where that is long, others wait as well.
+    """
 
     claimer: str
     deadline: float
     clock: Clock
     lease: Lease | None = None
+    waited_sec: float = 0.0
+    began_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began_at = self.clock.now()
 
     def claim(self) -> Claim:
         """A claim of this carrier, from now on."""
@@ -58,15 +69,23 @@ class Thread:
             until = min(until, self.clock.now() + self.lease.duration_sec)
         return Claim(self.claimer, round(until, 3))
 
-    def claim_for(self, effect: RunAction) -> Claim | None:
-        """A claim on an action that surely fits into the time left.
+    def claim_for(self, effect: RunAction, *, is_item: bool = False) -> Claim | None:
+        """A claim on an action that surely fits into the time left, and whose turn it is.
 
         A worker takes on only what was sent to its target: everything else needs what the common executors may do.
         """
+        if self.clock.now() - self.began_at >= self._carries_on_sec(is_item=is_item):
+            return None
         needed_sec = effect.timeout_sec if effect.timeout_sec is not None else _USUAL_ACTION_SEC
         if self.lease is not None or self.clock.now() + needed_sec + TURN_RESERVE_SEC > self.deadline:
             return None
         return self.claim()
+
+    def _carries_on_sec(self, *, is_item: bool) -> float:
+        """For how long it may carry on, by which it keeps those waiting whose messages lie in the queue."""
+        if self.waited_sec >= QUEUE_BUSY_AFTER_SEC:
+            return CARRIED_WHILE_OTHERS_WAIT_MAX_SEC
+        return CARRIED_ITEMS_MAX_SEC if is_item else math.inf
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from chalicelib.engine.records import Claim, WorkflowExecution
 class Carrier(Protocol):
     """Someone who can run one more action right after a turn: an executor with time left."""
 
-    def claim_for(self, effect: RunAction) -> Claim | None:
-        """A claim on this action if it can be run here and now, else ``None``."""
+    def claim_for(self, effect: RunAction, *, is_item: bool = False) -> Claim | None:
+        """A claim on this action if it can be run here and now, else ``None``; ``is_item``: it is one of many."""
 
 
 @dataclass(slots=True)

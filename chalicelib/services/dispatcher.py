@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import assert_never
 
 from chalicelib.data import dataclass
 from chalicelib.engine.creation import Birth, create
 from chalicelib.engine.draft import Draft, Loaded
-from chalicelib.engine.effects import Continue, Effect, Notify, RunAction, SetTimer, StartSubworkflow, Tell
+from chalicelib.engine.effects import Continue, Notify, RunAction, SetTimer, StartSubworkflow, Tell
 from chalicelib.engine.events import (
     ActionCompleted,
     ActionUpdated,
@@ -27,7 +28,7 @@ from chalicelib.engine.events import (
 from chalicelib.engine.records import ActionExecution, Parent, WorkflowExecution
 from chalicelib.engine.workflow import outcome_of
 from chalicelib.errors import ConflictException, MistralError, NotFoundException
-from chalicelib.limits import DELAYED_MESSAGE_MAX_SEC
+from chalicelib.limits import DELAYED_MESSAGE_MAX_SEC, MESSAGES_HELD_MAX, WAVE_AGAIN_SEC
 from chalicelib.services import messages
 from chalicelib.services.desks import Carrier, Outcome
 from chalicelib.services.ports import Clock, Message, Queue
@@ -70,25 +71,40 @@ class Dispatcher:
         """
         carried = Carried(execution_id, outcome.carried) if outcome.carried else None
         work: deque[_Work] = deque()
-        self._sort(execution_id, outcome.effects, work)
-        while work:
-            if self._clock.now() >= until:
-                self._queue.send([piece.message for piece in work])
-                break
-            piece = work.popleft()
-            followed = piece.do(carrier if carried is None else None)
-            if followed is None:
-                continue
-            other_id, following = followed
-            if following.carried is not None:
-                carried = Carried(other_id, following.carried)
-            self._sort(other_id, following.effects, work)
+        held: list[Message] = []
+        self._sort(execution_id, outcome, work, held)
+        try:
+            while work:
+                if self._clock.now() >= until:
+                    held += _of_tenant(outcome.header.project_id, [piece.message for piece in work])
+                    break
+                piece = work.popleft()
+                followed = piece.do(carrier if carried is None else None)
+                if followed is None:
+                    continue
+                other_id, following = followed
+                if following.carried is not None:
+                    carried = Carried(other_id, following.carried)
+                self._sort(other_id, following, work, held)
+        finally:
+            self._flush(held)
         return carried
 
-    def _sort(self, execution_id: str, effects: tuple[Effect, ...], work: deque[_Work]) -> None:
+    def _flush(self, held: list[Message]) -> None:
+        if held:
+            out = list(held)
+            held.clear()
+            self._queue.send(out)
+
+    def _sort(self, execution_id: str, outcome: Outcome, work: deque[_Work], held: list[Message]) -> None:
+        """Queue work with other executions, and send messages.
+
+        They are held while more of the same is released in waves: results that come in between would take the header
+        from the next wave, again and again.
+        """
         now = self._clock.now()
         out: list[Message] = []
-        for effect in effects:
+        for effect in outcome.effects:
             match effect:
                 case RunAction(is_pure=True):
                     work.append(self._telling(execution_id, execution_id, Continued()))
@@ -109,19 +125,38 @@ class Dispatcher:
                 case Notify():
                     out.append(messages.notices_message(execution_id, effect.publisher))
                 case Continue():
-                    work.append(self._telling(execution_id, execution_id, Continued()))
+                    work.append(self._next_wave(outcome.header))
                 case _:
                     assert_never(effect)
-        if out:
-            self._queue.send(out)
+        held += _of_tenant(outcome.header.project_id, out)
+        if not any(isinstance(effect, Continue) for effect in outcome.effects) or len(held) >= MESSAGES_HELD_MAX:
+            self._flush(held)
 
-    def look_after(self, execution_id: str) -> None:
+    def _next_wave(self, header: WorkflowExecution) -> _Work:
+        telling = self._telling(header.id, header.id, Continued())
+
+        def make(carrier: Carrier | None) -> tuple[str, Outcome] | None:
+            try:
+                return telling.do(carrier)
+            except ConflictException:
+                self.put_off_wave(header)
+                return None
+
+        return replace(telling, do=make)
+
+    def put_off_wave(self, header: WorkflowExecution) -> None:
+        """Have the next wave made later: results come in faster than it can be, until fewer of them are under way."""
+        wave = messages.tell_message(header.id, Continued(), told_by=header.id)
+        self._queue.send(_of_tenant(header.project_id, [replace(wave, delay_sec=WAVE_AGAIN_SEC)]))
+
+    def look_after(self, header: WorkflowExecution) -> None:
         """Have an executor look for what an execution owes."""
-        self._queue.send([messages.reconcile_message(execution_id)])
+        self._queue.send(_of_tenant(header.project_id, [messages.reconcile_message(header.id)]))
 
-    def send_poll(self, execution_id: str, effect: RunAction, number: int, delay_sec: int) -> None:
+    def send_poll(self, header: WorkflowExecution, effect: RunAction, number: int, delay_sec: int) -> None:
         """Have an action asked again after a delay."""
-        self._queue.send([messages.poll_message(execution_id, effect, number, delay_sec, self._targets)])
+        poll = messages.poll_message(header.id, effect, number, delay_sec, self._targets)
+        self._queue.send(_of_tenant(header.project_id, [poll]))
 
     def _telling(self, told_by: str, execution_id: str, event: Event) -> _Work:
         def tell(carrier: Carrier | None) -> tuple[str, Outcome] | None:
@@ -212,6 +247,10 @@ class Dispatcher:
         return parent.execution_id, self._turns.submit(
             parent.execution_id, ActionCompleted(parent.ordinal, parent.number, result, child.stamp)
         )
+
+
+def _of_tenant(tenant: str, out: Iterable[Message]) -> list[Message]:
+    return [replace(message, tenant=tenant) for message in out]
 
 
 def _subject(execution_id: str, event: Event) -> object:

@@ -9,7 +9,15 @@ from chalicelib.data import dataclass
 from chalicelib.engine.creation import Birth
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.effects import Effect, RunAction, StartSubworkflow, Tell
-from chalicelib.engine.events import ActionUpdated, ClaimExpired, Event, PauseRequested, Revived, StopRequested
+from chalicelib.engine.events import (
+    ActionUpdated,
+    ClaimExpired,
+    Continued,
+    Event,
+    PauseRequested,
+    Revived,
+    StopRequested,
+)
 from chalicelib.engine.identity import execution_id_from, partition_of
 from chalicelib.engine.reconcile import owed_effects, owed_notices
 from chalicelib.engine.records import WorkflowExecution
@@ -115,6 +123,12 @@ class EngineService:
             if not self.turns.is_gone(execution_id):
                 raise
             return None
+        except ConflictException:
+            header = self.turns.header(execution_id)
+            if not isinstance(event, Continued) or header is None:
+                raise
+            self.dispatcher.put_off_wave(header)
+            return None
         return self.dispatcher.carry_out(execution_id, outcome, until=until, carrier=carrier)
 
     # -- healing
@@ -156,7 +170,7 @@ class EngineService:
                 if child is not None and not child.state.is_completed:
                     if child.revision == 1:
                         # Who gave birth to it may have died before it sent what followed.
-                        self.dispatcher.look_after(child.id)
+                        self.dispatcher.look_after(child)
                     effects += self._state_not_heard(draft, effect, child)
                     continue
             effects.append(effect)

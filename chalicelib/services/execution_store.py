@@ -69,30 +69,28 @@ class ExecutionStore:
     # -- writing
 
     def save(self, transition: Transition) -> None:
-        """Write a transition: payloads first, then new items, then everything else in one transaction.
-
-        Raises ConflictException when the stored header is not of the revision that the transition started from.
-        """
+        """Write a transition: payloads, then new items, then all else in one transaction. Raises ConflictException."""
         header = transition.header
         for digest, data in transition.payloads.items():
             self.payloads.put(digest, data)
         if transition.bulk:
-            self.table.write_bulk(
-                Item(header.id, key, self._body_in(header.id, body), revision=1)
-                for key, body in transition.bulk.items()
-            )
+            self.table.write_bulk(self._item(header.id, key, body, 1) for key, body in transition.bulk.items())
         together: list[Write] = [
-            Put(Item(header.id, key, self._body_in(header.id, body), revision=expected + 1), expected=expected)
+            Put(self._item(header.id, key, body, expected + 1), expected=expected)
             for key, (body, expected) in transition.together.items()
         ]
         alone: list[Item] = []
+        left: dict[str, Item] = {}
         for key, (body, expected) in transition.singles.items():
-            try:
-                alone.append(self._write_single(header.id, key, body, expected))
-            except ConflictException:
-                if expected:
-                    raise
-                together.append(self._taken_over(header.id, key, body))
+            if key not in left:
+                try:
+                    alone.append(self._write_single(header.id, key, body, expected))
+                    continue
+                except ConflictException:
+                    if expected:
+                        raise
+                left = self.table.get(header.id, [new for new, (_, known) in transition.singles.items() if not known])
+            together.append(self._taken_over(header.id, key, body, left.get(key)))
         writes: list[Write] = [
             Put(
                 Item(
@@ -131,21 +129,22 @@ class ExecutionStore:
             return
 
     def _write_single(self, execution_id: str, key: str, body: bytes, expected: int) -> Item:
-        item = Item(execution_id, key, self._body_in(execution_id, body), revision=expected + 1)
+        item = self._item(execution_id, key, body, expected + 1)
         self.table.write([Put(item, expected=expected)])
         return item
 
-    def _taken_over(self, execution_id: str, key: str, body: bytes) -> Put:
+    def _item(self, execution_id: str, key: str, body: bytes, revision: int) -> Item:
+        return Item(execution_id, key, self._body_in(execution_id, body), revision=revision)
+
+    def _taken_over(self, execution_id: str, key: str, body: bytes, left: Item | None) -> Put:
         """The write of a new item whose record is there already, left by a turn that was lost.
 
         It goes with the header: only whoever wins may replace what another turn, and by now its executor, may be using.
         """
-        left = self.table.get(execution_id, [key]).get(key)
         is_action = key.startswith(ACTION_PREFIX)
         if left is None or (is_action and codec.unpack_action(self.body_of(left)).state.is_completed):
             raise ConflictException(f"Item {key} of execution {execution_id} was finished elsewhere.")
-        item = Item(execution_id, key, self._body_in(execution_id, body), revision=left.revision + 1)
-        return Put(item, expected=left.revision)
+        return Put(self._item(execution_id, key, body, left.revision + 1), expected=left.revision)
 
     def write_item(self, execution_id: str, ordinal: int, action: ActionExecution) -> ActionExecution:
         """Write an item's record in place of the revision that it was read with. Raises ConflictException."""

@@ -28,7 +28,7 @@ from chalicelib.services import messages
 from chalicelib.services.action_calls import ActionCalls, ExecutorSettings
 from chalicelib.services.action_runs import ActionRuns
 from chalicelib.services.alerts import Alerts
-from chalicelib.services.batches import receives_of, worked_on
+from chalicelib.services.batches import receives_of, waited_sec_of, worked_on
 from chalicelib.services.carriers import TURN_RESERVE_SEC, Lease, LeaveMessage, Thread
 from chalicelib.services.claims import Claims, Held, claim_body, claim_key, has_killed, read_claim
 from chalicelib.services.cron_firing import CronFiring
@@ -84,8 +84,9 @@ class Executor:
         message_id = str(record["messageId"])
         try:
             body = json.loads(record["body"])
+            thread = Thread(message_id, deadline, self._clock, lease, waited_sec_of(record, body, self._clock.now()))
             with self._poison.survived(record, deadline - TURN_RESERVE_SEC):
-                self.handle(body, Thread(message_id, deadline, self._clock, lease), receives_of(record))
+                self.handle(body, thread, receives_of(record))
         except (LeaveMessage, Deadly):
             return False
         except Exception as error:  # noqa: BLE001 - a door: one message that fails does not take its neighbours along

@@ -161,4 +161,4 @@ class Polls:
 
     def _send(self, header: WorkflowExecution, task: TaskExecution, action: ActionExecution, poll: Poll) -> None:
         effect = RunAction(task.ordinal, action.number, action.is_pure, action.target, action.timeout_sec)
-        self._dispatcher.send_poll(header.id, effect, poll.number, poll_delay_sec(poll, self._clock.now()))
+        self._dispatcher.send_poll(header, effect, poll.number, poll_delay_sec(poll, self._clock.now()))

@@ -168,11 +168,15 @@ class Table(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message to a task queue: ids only, never payloads."""
+    """A message to a task queue: ids only, never payloads.
+
+    ``tenant``: whose work it is, so that a queue can be fair between tenants; without one it is a tenant of its own.
+    """
 
     body: JsonObject
     queue: str = "tasks"
     delay_sec: int = 0
+    tenant: str = ""
 
 
 class Queue(Protocol):

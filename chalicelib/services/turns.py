@@ -67,6 +67,8 @@ class Turns:
         self._sessions = Sessions()
         self._desks = Desks()
         self._parking = Parking(store.table)
+        # Executions of which the present turn has committed a wave.
+        self._in_waves: set[str] = set()
 
     # -- the way in
 
@@ -82,7 +84,10 @@ class Turns:
     def begin(self, draft: Draft) -> Outcome:
         """Store a new execution with its first turn. Raises ConflictException if it exists already."""
         with self.telemetry.timed(TURN, {"execution": draft.header.id}):
-            return self._begun(draft)
+            try:
+                return self._begun(draft)
+            finally:
+                self._in_waves.discard(draft.header.id)
 
     def _begun(self, draft: Draft) -> Outcome:
         session = Session(draft.header, draft.loaded, facts_at=self._clock.now())
@@ -164,7 +169,10 @@ class Turns:
 
     def _turn(self, execution_id: str, batch: list[Submission]) -> None:
         with self.telemetry.timed(TURN, {"execution": execution_id}):
-            self._raced(execution_id, batch)
+            try:
+                self._raced(execution_id, batch)
+            finally:
+                self._in_waves.discard(execution_id)
 
     def _raced(self, execution_id: str, batch: list[Submission]) -> None:
         for race in range(RACES_MAX):
@@ -221,8 +229,8 @@ class Turns:
                 refused.append((submission, error))
                 continue
             draft = self._quiet(session, decided, engine)
-        if race > 0:
-            # A wave of the lost attempt may have been committed: what it released is taken up again.
+        if race > 0 and execution_id in self._in_waves:
+            # A wave of a lost attempt was committed: what it released is taken up again.
             draft = self._quiet(session, self._decisions.decided(draft, Continued(), engine), engine)
         if is_remembered and session.header.revision == revision and not draft.is_changed():
             # Nothing would be written, so nothing would show that what this process remembers is stale: look again.
@@ -251,13 +259,15 @@ class Turns:
     def _quiet(self, session: Session, draft: Draft, engine: Engine) -> Draft:
         """Run the pure actions that a decision released, and decide about their results, until there are none."""
         for _ in range(TURN_DECISIONS_MAX):
-            if draft.touched >= TURN_RECORDS_MAX:
+            at, effect = next(
+                ((i, e) for i, e in enumerate(draft.effects) if isinstance(e, RunAction) and e.is_pure), (0, None)
+            )
+            # An item that was born in this draft takes no further record when it ends, and is written once.
+            is_counted = effect is not None and effect.number in draft.items.get(effect.ordinal, ())
+            if draft.touched >= TURN_RECORDS_MAX and not is_counted:
                 draft = self._wave(session, draft)
-            at = next((i for i, e in enumerate(draft.effects) if isinstance(e, RunAction) and e.is_pure), None)
-            if at is None:
+            if effect is None:
                 return draft
-            effect = draft.effects[at]
-            assert isinstance(effect, RunAction)
             draft.effects[at : at + 1] = []
             event = self._decisions.run_pure(draft, effect)
             if event is not None:
@@ -269,6 +279,7 @@ class Turns:
         effects = draft.effects
         draft.effects = []
         self._save(session, draft)
+        self._in_waves.add(session.header.id)
         following = Draft(session.header, session.loaded)
         following.effects = effects
         return following
@@ -301,7 +312,7 @@ class Turns:
                 continue
             if action is None or not action.is_sync or action.state is not State.RUNNING:
                 continue
-            claim = submission.carrier.claim_for(effect)
+            claim = submission.carrier.claim_for(effect, is_item=task.has_items)
             if claim is None or self._is_polled(action):
                 continue
             draft.put_action(task, replace(action, claim=claim))

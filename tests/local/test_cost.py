@@ -137,7 +137,7 @@ def test_the_bill_of_a_run_adds_up_with_list_prices():
     assert script.action_ms == 20_000
     assert lines["DynamoDB writes"].dollars == counts.write_units * 0.625 / 1e6
     assert lines["DynamoDB reads"].dollars == counts.read_units * 0.125 / 1e6
-    assert lines["SQS (messages: 1)"].dollars == pytest.approx(3 * 0.40 / 1e6)
+    assert lines["SQS (messages: 1)"].dollars == pytest.approx(3 * 0.50 / 1e6)
     assert lines["API Gateway"].dollars == pytest.approx(3.50 / 1e6)
     assert lines["Lambda requests"].amount == 3
     assert lines["Lambda, the actions' own time"].dollars == pytest.approx(20 * 0.5 * 0.0000166667)

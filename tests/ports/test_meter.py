@@ -218,7 +218,7 @@ def test_units_are_told_apart_by_the_kind_of_item():
 
 def test_a_bill_adds_up():
     counts = Counts(write_units=1_000_000, read_units=1_000_000, messages_sent=1_000_000, invocations=1_000_000)
-    assert cost_of(counts) == pytest.approx(0.625 + 0.125 + 3 * 0.40 + 0.20)
+    assert cost_of(counts) == pytest.approx(0.625 + 0.125 + 3 * (0.40 + 0.10) + 0.20)
     assert cost_of(Counts(compute_sec=3600)) == pytest.approx(3600 * 0.5 * 0.0000166667)
     assert cost_of(Counts(payload_puts=1_000_000, payload_gets=1_000_000)) == pytest.approx(5.4)
     assert cost_of(Counts()) == 0

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.adapters.aws import Aws
 from chalicelib.adapters.memory import ManualClock, MemoryQueue, Received
-from chalicelib.adapters.queues import SEND_ATTEMPTS_MAX, SqsQueue
+from chalicelib.adapters.queues import SEND_ATTEMPTS_MAX, SqsQueue, group_of
 from chalicelib.errors import SizeLimitExceededException
 from chalicelib.services.ports import Message, Queue
 
@@ -248,3 +248,13 @@ def test_what_was_sent_is_remembered_with_its_delay(queue: MemoryQueue):
     messages = [Message({"n": 1}, delay_sec=5), Message({"n": 2}, "tasks-long")]
     queue.send(messages)
     assert list(queue.sent) == messages
+
+
+def test_messages_stand_in_the_group_of_their_tenant(sqs: tuple[SqsQueue, dict[str, str]], moto: Aws):
+    queue, urls = sqs
+    queue.send([Message({"n": 1}, tenant="acme"), Message({"n": 2}, tenant="a b"), Message({"n": 3})])
+    received = moto.client("sqs").receive_message(
+        QueueUrl=urls["tasks"], MaxNumberOfMessages=10, MessageSystemAttributeNames=["MessageGroupId"]
+    )["Messages"]
+    groups = {each["Body"]: each.get("Attributes", {}).get("MessageGroupId") for each in received}
+    assert groups == {'{"n":1}': "acme", '{"n":2}': group_of("a b"), '{"n":3}': None}
