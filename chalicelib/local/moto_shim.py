@@ -8,8 +8,8 @@ ends:
 - a transaction remembers the items that it names, and nothing else;
 - a query looks at its partition, or at the entries of its index value, and no further than its limit;
 - a queue is read from its head, and a long poll lets other callers in while it waits;
-- hot, successful DynamoDB calls skip the signing, sending and parsing of HTTP. A call that fails is made again in full,
-  so that every error is moto's own.
+- hot, successful calls of DynamoDB and SQS skip the signing, sending and parsing of HTTP. A call that fails is made
+  again in full, so that every error is moto's own.
 
 Only the versions in ``TESTED_VERSIONS`` are changed: tests/local/test_emulator.py says what must hold for another one.
 """
@@ -43,22 +43,38 @@ from moto.dynamodb.responses import DynamoHandler
 from moto.sqs import models as sqs_models
 from moto.sqs.exceptions import ReceiptHandleIsInvalid
 from moto.sqs.models import Queue
+from moto.sqs.responses import SQSResponse
 
 from chalicelib.local.narrow import Asked, forget_entry, narrowed_items, record_entry
 from chalicelib.local.problems import EmulatorVersionError
 
 TESTED_VERSIONS: Final = frozenset({"5.2.5"})
 
-_DIRECT_OPERATIONS: Final = {
-    "BatchGetItem": "batch_get_item",
-    "BatchWriteItem": "batch_write_item",
-    "DeleteItem": "delete_item",
-    "GetItem": "get_item",
-    "PutItem": "put_item",
-    "Query": "query",
-    "TransactGetItems": "transact_get_items",
-    "TransactWriteItems": "transact_write_items",
-    "UpdateItem": "update_item",
+# By service: what handles its requests, and the methods for its hot operations.
+_DIRECT: Final[dict[str, tuple[Callable[[], Any], dict[str, str]]]] = {
+    "dynamodb": (
+        DynamoHandler,
+        {
+            "BatchGetItem": "batch_get_item",
+            "BatchWriteItem": "batch_write_item",
+            "DeleteItem": "delete_item",
+            "GetItem": "get_item",
+            "PutItem": "put_item",
+            "Query": "query",
+            "TransactGetItems": "transact_get_items",
+            "TransactWriteItems": "transact_write_items",
+            "UpdateItem": "update_item",
+        },
+    ),
+    "sqs": (
+        SQSResponse,
+        {
+            "DeleteMessage": "delete_message",
+            "DeleteMessageBatch": "delete_message_batch",
+            "ReceiveMessage": "receive_message",
+            "SendMessageBatch": "send_message_batch",
+        },
+    ),
 }
 _DELETED_HANDLES_MAX: Final = 10_000
 _LONG_POLL_STEP_SEC: Final = 1.0
@@ -97,8 +113,10 @@ def installed() -> Iterator[None]:
     with ExitStack() as stack:
         for owner, name, replacement in _replacements():
             stack.enter_context(patch.object(owner, name, replacement))
-        BUILTIN_HANDLERS.append(("before-call.dynamodb", _answer_directly))
-        stack.callback(BUILTIN_HANDLERS.remove, ("before-call.dynamodb", _answer_directly))
+        for service in _DIRECT:
+            hook = (f"before-call.{service}", _answer_directly)
+            BUILTIN_HANDLERS.append(hook)
+            stack.callback(BUILTIN_HANDLERS.remove, hook)
         yield
 
 
@@ -145,26 +163,25 @@ def _untracked(cls: type[Any], *_args: object, **_kwargs: object) -> Any:
     return object.__new__(cls)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# DynamoDB
-
-
 def _answer_directly(model: Any, params: Any, context: Any, **_event: object) -> Answer | None:
     """Answer a hot call that succeeds without HTTP in between; ``None`` leaves it to the ordinary way."""
-    method = _DIRECT_OPERATIONS.get(model.name)
+    service = model.service_model.service_name
+    make_handler, methods = _DIRECT.get(service, (None, {}))
+    method = methods.get(model.name)
     host = params.get("url", "").partition("://")[2]
     if (
-        method is None
+        make_handler is None
+        or method is None
         or not botocore_stubber.enabled
         or ".amazonaws.com" not in host
         or "MOTO_ACCOUNT_ID" in os.environ
     ):
         return None
-    handler = DynamoHandler()
+    handler = make_handler()
     handler.region = context["client_region"]
     handler.current_account = DEFAULT_ACCOUNT_ID
     handler.headers, handler.querystring, handler.uri_match = {}, {}, {}
-    operation = get_service_model("dynamodb").operation_model(model.name)
+    operation = get_service_model(service).operation_model(model.name)
     parser = PROTOCOL_PARSERS["json"](operation, map_type=dict)
     request: Any = {
         "method": "POST",
@@ -176,13 +193,17 @@ def _answer_directly(model: Any, params: Any, context: Any, **_event: object) ->
     }
     handler.body = handler.params = parser.parse(request)
     try:
-        with _locks.of("dynamodb"):
+        with _locks.of(service):
             result = getattr(handler, method)().result or {}
     except Exception:  # noqa: BLE001 - whatever it is, the ordinary way words it as moto does
         return None
     answer = {name: value for name, value in result.items() if name in model.output_shape.members and value is not None}
     answer["ResponseMetadata"] = {"HTTPStatusCode": 200, "HTTPHeaders": {}, "RetryAttempts": 0, "RequestId": "emulated"}
     return AWSResponse(params["url"], 200, {}, None), answer
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# DynamoDB
 
 
 def _copy_all_but_tables(value: Any) -> Any:

@@ -301,7 +301,7 @@ def test_the_direct_way_answers_as_the_ordinary_one_does(table: Any) -> None:
         return [{name: value for name, value in answer.items() if name != "ResponseMetadata"} for answer in found]
 
     direct = answers()
-    with patch.object(moto_shim, "_DIRECT_OPERATIONS", {}):
+    with patch.object(moto_shim, "_DIRECT", {}):
         ordinary = answers()
     assert direct == ordinary
     assert direct[1]["Item"] == item
@@ -326,7 +326,7 @@ def test_an_error_is_worded_as_the_ordinary_way_words_it(table: Any, operation: 
         return answer
 
     direct = error()
-    with patch.object(moto_shim, "_DIRECT_OPERATIONS", {}):
+    with patch.object(moto_shim, "_DIRECT", {}):
         assert error() == direct
     assert direct["Code"]
 
@@ -381,6 +381,66 @@ def test_every_message_is_received_once_by_many_readers(aws: Aws) -> None:
     assert sorted(bodies, key=int) == [str(number) for number in range(200)]
     attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert attributes["ApproximateNumberOfMessages"] == attributes["ApproximateNumberOfMessagesNotVisible"] == "0"
+
+
+def test_the_direct_way_answers_for_queues_as_the_ordinary_one_does(aws: Aws) -> None:
+    client = aws.client("sqs")
+
+    def answers(name: str) -> list[Any]:
+        url = client.create_queue(QueueName=name)["QueueUrl"]
+        entries = [
+            {"Id": "1", "MessageBody": "one", "MessageGroupId": "tenant"},
+            {"Id": "2", "MessageBody": "two", "DelaySeconds": 600},
+        ]
+        sent = client.send_message_batch(QueueUrl=url, Entries=entries)
+        asked = ["ApproximateReceiveCount", "MessageGroupId"]
+        received = client.receive_message(QueueUrl=url, MessageSystemAttributeNames=asked)
+        [message] = received["Messages"]
+        gone = client.delete_message_batch(
+            QueueUrl=url,
+            Entries=[
+                {"Id": "1", "ReceiptHandle": message["ReceiptHandle"]},
+                {"Id": "2", "ReceiptHandle": "wrong"},
+            ],
+        )
+        empty = client.receive_message(QueueUrl=url, WaitTimeSeconds=0)
+        message.update(MessageId=len(message["MessageId"]), ReceiptHandle=len(message["ReceiptHandle"]))
+        for entry in sent["Successful"]:
+            entry["MessageId"] = len(entry["MessageId"])
+        found = (sent, received, gone, empty)
+        return [{name: value for name, value in each.items() if name != "ResponseMetadata"} for each in found]
+
+    direct = answers("direct")
+    with patch.object(moto_shim, "_DIRECT", {}):
+        assert direct == answers("ordinary")
+    assert direct[1]["Messages"][0]["Attributes"] == {"ApproximateReceiveCount": "1", "MessageGroupId": "tenant"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("receive_message", {"MaxNumberOfMessages": 11}),
+        ("receive_message", {"QueueUrl": "https://sqs.us-east-1.amazonaws.com/123456789012/absent"}),
+        ("delete_message", {"ReceiptHandle": "wrong"}),
+        ("send_message_batch", {"Entries": []}),
+    ],
+)
+def test_an_error_of_a_queue_is_worded_as_the_ordinary_way_words_it(
+    aws: Aws, operation: str, request_: dict[str, Any]
+) -> None:
+    client = aws.client("sqs")
+    url = client.create_queue(QueueName="errors")["QueueUrl"]
+
+    def error() -> dict[str, Any]:
+        with pytest.raises(ClientError) as caught:
+            getattr(client, operation)(**{"QueueUrl": url, **request_})
+        answer: dict[str, Any] = caught.value.response["Error"]
+        return answer
+
+    direct = error()
+    with patch.object(moto_shim, "_DIRECT", {}):
+        assert error() == direct
+    assert direct["Code"]
 
 
 def test_a_message_that_is_received_too_often_becomes_a_dead_letter(aws: Aws) -> None:
