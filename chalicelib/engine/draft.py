@@ -42,6 +42,7 @@ from chalicelib.engine.records import (
     ValueRef,
     WorkflowExecution,
 )
+from chalicelib.errors import ConflictException
 from chalicelib.limits import FRONT_PAGES_NEW_MAX, FRONTIER_INLINE_MAX
 from chalicelib.vocabulary import Json, State
 
@@ -166,15 +167,19 @@ class Draft:
     # -- tasks
 
     def task(self, ordinal: int) -> TaskExecution:
-        """The task execution with this ordinal, as it now is. Raises MissingData."""
-        task = (
-            self.frontier.get(ordinal)
-            or self.finished.get(ordinal)
-            or self.tail.get(ordinal)
-            or self.loaded.tasks.get(ordinal)
-        )
+        """The task execution with this ordinal, as it now is.
+
+        Raises MissingData, and ConflictException for a record that is newer than the header.
+        """
+        task = self.frontier.get(ordinal) or self.finished.get(ordinal) or self.tail.get(ordinal)
+        if task is not None:
+            return task
+        task = self.loaded.tasks.get(ordinal)
         if task is None:
             raise MissingData(NeedTask(ordinal))
+        if max(ordinal, task.in_context >> 1, (task.out_context or 0) >> 1) >= self.header.next_ordinal:
+            # What it refers to does not exist for this header: its numbers would be given away again.
+            raise ConflictException(f"Task execution {ordinal} is newer than the state of its execution.")
         return task
 
     def take_ordinal(self) -> int:

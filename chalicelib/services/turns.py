@@ -225,6 +225,8 @@ class Turns:
                 continue
             try:
                 decided = self._decisions.decided(draft, submission.event, engine)
+            except ConflictException:
+                raise
             except MistralError as error:
                 refused.append((submission, error))
                 continue

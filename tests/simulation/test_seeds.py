@@ -99,6 +99,7 @@ def test_a_result_of_an_item_that_lost_its_race_is_counted_without_waiting_for_a
         pytest.param(12492, id="the history did not know that a decision had seen the end of an item"),
         pytest.param(10412, id="nor that the report of a failure had"),
         pytest.param(11651, id="an item that ran again was rebuilt as if it had never failed"),
+        pytest.param(302644, id="a process with an old header decided about a task of a newer one, and never ended"),
         pytest.param(20620, id="items stayed paused although the sub-workflow that paused them had ended"),
     ],
 )
