@@ -399,7 +399,7 @@ class Watcher:
             return True
         _, ordinal, number = key.split("#")
         task = self.mirrors[partition].tasks().get(int(ordinal, 16))
-        return task is not None and int(number, 16) < task.next_number
+        return task is not None and task.has_items and int(number, 16) < task.next_number
 
     def settled(self) -> list[str]:
         """The executions to which nothing more can come.
