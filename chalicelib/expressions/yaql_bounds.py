@@ -50,7 +50,7 @@ class BoundedContext(contexts.Context):  # type: ignore[misc] # the library ship
         def charged(*call_args: Any, **call_kwargs: Any) -> Any:
             budget.spend(STEPS_PER_CALL)
             result = budget.charge(call(*call_args, **call_kwargs))
-            # # An iterator may be endless. What memorize() gives can be read twice and must stay itself; it reads a
+            # An iterator may be endless. What memorize() gives can be read twice and must stay itself; it reads a
             # counted one.
             if isinstance(result, Iterator) and type(result).__module__ != utils.__name__:
                 return budget.counted(result)
