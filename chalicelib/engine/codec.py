@@ -196,8 +196,8 @@ _TASK: Final = _Table(
     "ordinal=# name=n type=t state=s created_at=c state_info=I updated_at=u started_at=b finished_at=f "
     "in_context=x triggered_by=g published=P context=C processed=p next_tasks=N error_handled=h actions=A "
     "next_number=m has_items=w item_values=V concurrency=k items=W stamp=z timers=T timeout_sec=o retry_no=r "
-    "waited_before=B waited_after=F result_after_wait=R results_dropped=d accepted_from=Z went_on=y out_context=X "
-    "page=G",
+    "waited_before=B waited_after=F result_after_wait=R results_dropped=d dropped_below=D accepted_from=Z "
+    "cut_off_from=q went_on=y out_context=X page=G",
     type=(str, r.TaskType),
     state=_STATE,
     triggered_by=_TRIGGER,

@@ -215,7 +215,7 @@ def _action_completed(engine: Engine, draft: Draft, event: ActionCompleted) -> N
         return
     task = draft.task(event.ordinal)
     action = draft.action(task, event.number)
-    if action is None or (is_counted(task, action) if task.has_items else action.state.is_completed):
+    if action is None or _is_old(task, action):
         return
     if action.state.is_completed and action.result is not None:
         # An item whose record was written by a turn that was lost, or just before its process died.
@@ -248,6 +248,13 @@ def _action_completed(engine: Engine, draft: Draft, event: ActionCompleted) -> N
         _finish_item(engine, draft, task, action)
     else:
         draft.then(CompleteTask(task.ordinal, result.state, _state_info(action, result), action_name=action.name))
+
+
+def _is_old(task: TaskExecution, action: ActionExecution) -> bool:
+    """Whether the end of an action is known. That of an item may stand in its record, and not be counted yet."""
+    if not task.has_items or is_superseded(task, action):
+        return action.state.is_completed
+    return is_counted(task, action)
 
 
 def _finish_item(engine: Engine, draft: Draft, task: TaskExecution, action: ActionExecution) -> None:
@@ -317,7 +324,7 @@ def _action_updated(engine: Engine, draft: Draft, event: ActionUpdated) -> None:
         return
     heard = max(action.heard, event.stamp)
     task = draft.put_action(task, replace(action, state=event.state, updated_at=draft.now, heard=heard))
-    children_paused = any(child.state is State.PAUSED for child in draft.actions(task))
+    children_paused = operator.has_paused_children(draft, task)
     follows = not task.state.is_completed and may_become(task.state, event.state)
     if follows and not (event.state is State.RUNNING and children_paused):
         draft.put(task, state=event.state, state_info=None)

@@ -8,7 +8,7 @@ revision.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import field, replace
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ from chalicelib.engine.records import (
     TimerKind,
     ValueRef,
     WorkflowExecution,
+    is_dropped,
 )
 from chalicelib.errors import ConflictException
 from chalicelib.limits import FRONT_PAGES_NEW_MAX, FRONTIER_INLINE_MAX
@@ -88,7 +89,7 @@ def effective_actions(task: TaskExecution, actions: list[ActionExecution]) -> li
         is_superseded = action.number < task.accepted_from or action.number < last[action.index]
         if action.accepted and is_superseded:
             action = replace(action, accepted=False)  # noqa: PLW2901 - the same action, as it now is
-        if task.results_dropped and action.result is not None:
+        if action.result is not None and is_dropped(task, action):
             action = replace(action, result=None)  # noqa: PLW2901
         effective.append(action)
     return effective
@@ -245,7 +246,10 @@ class Draft:
         raise MissingData(NeedItem(task.ordinal, number))
 
     def actions(self, task: TaskExecution) -> list[ActionExecution]:
-        """All action executions of a task, in order of their numbers. Raises MissingData."""
+        """All action executions of a task, in order of their numbers. Raises MissingData.
+
+        How items of an earlier attempt have ended is not to be decided by: the history need not know.
+        """
         if not task.has_items:
             return sorted(task.actions, key=lambda action: action.number)
         known = {**self.loaded.items.get(task.ordinal, {}), **self.items.get(task.ordinal, {})}
@@ -253,18 +257,25 @@ class Draft:
         known = {number: action for number, action in known.items() if number < task.next_number}
         if task.ordinal not in self.loaded.all_items and len(known) < task.next_number:
             raise MissingData(NeedItems(task.ordinal))
-        self._look_at(task, known)
+        if task.items is not None and task.items.started != task.items.finished:
+            self._look_at(task, [action for action in known.values() if not is_counted(task, action)])
         return effective_actions(task, [known[number] for number in sorted(known)])
 
-    def _look_at(self, task: TaskExecution, known: Mapping[int, ActionExecution]) -> None:
+    def shown_actions(self, task: TaskExecution) -> list[ActionExecution]:
+        """As ``actions``, where it also matters how items of an earlier attempt have ended. Raises MissingData."""
+        actions = self.actions(task)
+        if task.cut_off_from is not None:
+            # Nobody was told of the end of one that was at work when its attempt ended.
+            self._look_at(task, [a for a in actions if task.cut_off_from <= a.number < task.accepted_from])
+        return actions
+
+    def _look_at(self, task: TaskExecution, actions: Iterable[ActionExecution]) -> None:
         """Remember which ends of items a decision has seen before an event told of them."""
-        if task.items is None or task.items.started == task.items.finished:
-            return
         changed = self.items.get(task.ordinal, {})
         self.log.seen.update(
-            (task.ordinal, number)
-            for number, action in known.items()
-            if action.state.is_completed and number not in changed and not is_counted(task, action)
+            (task.ordinal, action.number)
+            for action in actions
+            if action.state.is_completed and action.number not in changed
         )
 
     # -- values

@@ -164,13 +164,24 @@ def _retry(engine: Engine, draft: Draft, task: TaskExecution, spec: RetrySpec) -
     return draft.set_timer(task, TimerKind.RETRY, delay_sec)
 
 
+def _cut_off_from(task: TaskExecution) -> int | None:
+    is_cut_off = task.items is not None and task.items.started != task.items.finished
+    return task.accepted_from if is_cut_off and task.cut_off_from is None else task.cut_off_from
+
+
 def drop_results(draft: Draft, task: TaskExecution, *, only_failed: bool = False) -> TaskExecution:
     """Take back the acceptance of a task's results: of all, or just of the failed and cancelled ones.
 
     All means that items start anew.
     """
     if not only_failed:
-        task = draft.put(task, items=None, item_values=None, accepted_from=task.next_number)
+        task = draft.put(
+            task,
+            items=None,
+            item_values=None,
+            accepted_from=task.next_number,
+            cut_off_from=_cut_off_from(task),
+        )
     if task.has_items:
         return task
     for action in draft.actions(task):

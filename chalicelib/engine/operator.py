@@ -102,9 +102,14 @@ def _unpaused(draft: Draft, task: TaskExecution) -> TaskExecution:
     """A with-items task runs on when the sub-workflow that paused it has ended since, without having run on."""
     if task.items is None or task.state is not State.PAUSED:
         return task
-    if any(action.state is State.PAUSED for action in draft.actions(task)):
+    if has_paused_children(draft, task):
         return task
     return draft.put(task, state=State.RUNNING, state_info=None)
+
+
+def has_paused_children(draft: Draft, task: TaskExecution) -> bool:
+    """Whether a sub-workflow that the task waits for is paused. Raises MissingData."""
+    return any(action.state is State.PAUSED and not is_superseded(task, action) for action in draft.actions(task))
 
 
 def _refresh_waiting(draft: Draft) -> None:
@@ -146,7 +151,7 @@ def rerun(draft: Draft, event: RerunRequested) -> None:
         waited_before=False,
         waited_after=False,
         result_after_wait=None,
-        results_dropped=False,
+        **tasks.results_anew(task),
         timers=(),
         timeout_sec=None,
         triggered_by=(),

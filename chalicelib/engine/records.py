@@ -185,8 +185,10 @@ class TaskExecution:
     ``stamp`` counts the timers it set. ``context`` is what it hands on, if it published anything; ``out_context``
     overrides that when the task has run again after others had received the first one. ``page`` is the page of finished
     tasks on which its record stands. Results of action executions numbered below ``accepted_from`` no longer count.
-    ``timeout_sec`` is the time limit of the task, once it counts. ``item_values`` are the lists that a with-items task
-    goes through, by variable, while some of its items have not started.
+    ``results_dropped`` says that no result is kept, ``dropped_below`` below which number none was when the task ran
+    again. ``cut_off_from`` is the first number of the first attempt that ended while its items were at work: they may
+    end at any time. ``timeout_sec`` is the time limit of the task, once it counts. ``item_values`` are the lists that
+    a with-items task goes through, by variable, while some of its items have not started.
     """
 
     ordinal: int
@@ -219,7 +221,9 @@ class TaskExecution:
     waited_after: bool = False
     result_after_wait: tuple[State, str | None] | None = None
     results_dropped: bool = False
+    dropped_below: int = 0
     accepted_from: int = 0
+    cut_off_from: int | None = None
     went_on: bool = False
     out_context: int | None = None
     page: int | None = None
@@ -252,6 +256,11 @@ class JoinProgress:
 
     ordinal: int
     arrivals: tuple[Arrival, ...] = ()
+
+
+def is_dropped(task: TaskExecution, action: ActionExecution) -> bool:
+    """Whether the result of an action execution is not kept, as its task demands."""
+    return task.results_dropped or action.number < task.dropped_below
 
 
 def is_superseded(task: TaskExecution, action: ActionExecution) -> bool:

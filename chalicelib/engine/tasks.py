@@ -32,7 +32,7 @@ from chalicelib.engine.sizes import check_size, cut
 from chalicelib.engine.world import Engine, evaluate
 from chalicelib.errors import MistralError
 from chalicelib.limits import STATE_INFO_CHARACTERS_MAX, TASKS_PER_EXECUTION_MAX
-from chalicelib.vocabulary import State
+from chalicelib.vocabulary import JsonObject, State
 
 
 def create(engine: Engine, draft: Draft, command: RunTask) -> None:
@@ -184,6 +184,7 @@ def continue_task(engine: Engine, draft: Draft, step: ContinueTask) -> None:
         state=State.RUNNING,
         state_info=None,
         processed=False,
+        **results_anew(task),
         started_at=draft.now if starts_now else task.started_at,
         finished_at=None,
         timers=tuple(timer for timer in task.timers if timer.kind == "timeout" and not step.is_rerun),
@@ -293,6 +294,11 @@ def _drop_outputs(draft: Draft, task: TaskExecution) -> TaskExecution:
     draft.log.lost += [(task.ordinal, a.number, a.result) for a in task.actions if a.result is not None]
     actions = tuple(replace(action, result=None) for action in task.actions)
     return draft.put(task, actions=actions, results_dropped=True)
+
+
+def results_anew(task: TaskExecution) -> JsonObject:
+    """The fields of a task that runs again: what comes now is kept until it ends, what was dropped stays so."""
+    return {"results_dropped": False, "dropped_below": task.next_number} if task.results_dropped else {}
 
 
 def _go_on(engine: Engine, draft: Draft, task: TaskExecution, action_name: str) -> None:

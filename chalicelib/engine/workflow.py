@@ -17,7 +17,7 @@ from chalicelib.engine.effects import SetTimer, Tell
 from chalicelib.engine.events import ActionCompleted, ActionUpdated, PauseRequested, StopRequested
 from chalicelib.engine.identity import action_id, task_id
 from chalicelib.engine.plain import plain
-from chalicelib.engine.records import TaskExecution, TaskType, Timer, TimerKind
+from chalicelib.engine.records import TaskExecution, TaskType, Timer, TimerKind, is_dropped
 from chalicelib.engine.scope import workflow_scope
 from chalicelib.engine.sizes import check_size, cut
 from chalicelib.engine.world import Engine, action_value, evaluate
@@ -98,7 +98,9 @@ def running_children(draft: Draft) -> list[str]:
     children = []
     for task in draft.frontier.values():
         if task.type is TaskType.WORKFLOW:
-            children += [a.execution_id for a in draft.actions(task) if a.execution_id and not a.state.is_completed]
+            children += [
+                a.execution_id for a in draft.shown_actions(task) if a.execution_id and not a.state.is_completed
+            ]
     return children
 
 
@@ -244,10 +246,10 @@ def _failure_text(engine: Engine, draft: Draft) -> str:
 
 def _action_failures(draft: Draft, task: TaskExecution) -> str:
     lines = []
-    for index, action in enumerate(draft.actions(task)):
+    for index, action in enumerate(draft.shown_actions(task)):
         if action.state is not State.ERROR:
             continue
-        value = "Unknown" if task.results_dropped else action_value(draft, task, action)
+        value = "Unknown" if is_dropped(task, action) else action_value(draft, task, action)
         if action.execution_id is not None:
             shown = value.get("result", "Unknown") if isinstance(value, dict) else value
             lines.append(f"    [wf_ex_id={action.execution_id}, idx={index}]: {shown}\n")

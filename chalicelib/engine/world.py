@@ -12,7 +12,7 @@ from chalicelib.engine.identity import task_id
 from chalicelib.engine.moment import Moment, timestamp
 from chalicelib.engine.needs import NeedExecutions, NeedTasks
 from chalicelib.engine.plan import Plan
-from chalicelib.engine.records import ActionExecution, TaskExecution, TaskType
+from chalicelib.engine.records import ActionExecution, TaskExecution, TaskType, is_dropped
 from chalicelib.errors import EvaluationException
 from chalicelib.expressions import evaluator
 from chalicelib.expressions.evaluator import Options
@@ -171,7 +171,7 @@ def evaluate(
 
 def action_value(draft: Draft, task: TaskExecution, action: ActionExecution) -> Json:
     """What one action execution came to, as ``task().result`` gives it."""
-    if task.results_dropped or action.result is None:
+    if is_dropped(task, action) or action.result is None:
         return None
     return draft.resolve(action.result.value)
 

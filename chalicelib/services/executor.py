@@ -21,7 +21,7 @@ from chalicelib.actions.registry import (
 from chalicelib.engine.decider import executor_died
 from chalicelib.engine.effects import RunAction
 from chalicelib.engine.events import ActionCompleted, ClaimExpired, TimerFired
-from chalicelib.engine.records import ActionExecution, TaskExecution, WorkflowExecution
+from chalicelib.engine.records import ActionExecution, TaskExecution, WorkflowExecution, is_superseded
 from chalicelib.errors import ConflictException, MistralError, NotFoundException
 from chalicelib.limits import SUBWORKFLOW_DEPTH_MAX
 from chalicelib.services import messages
@@ -43,6 +43,7 @@ from chalicelib.vocabulary import JsonObject, Result, State
 
 _LOG: Final = logging.getLogger("mistral.executor")
 _CLAIM_ATTEMPTS_MAX: Final = 3
+_TOO_LATE: Final = "The attempt that it belongs to is over."
 
 
 class Executor:
@@ -203,7 +204,12 @@ class Executor:
             may_run = self._may_run_item(header, task, action, thread, receives)
         else:
             may_run = self._may_run(header, task, action, thread, receives)
-        if may_run:
+        if may_run and is_superseded(task, action):
+            # It had not begun, or its executor is dead: to run it now would keep the next attempt company.
+            event = ActionCompleted(ordinal, number, Result(error=_TOO_LATE, cancel=True))
+            until = thread.deadline - TURN_RESERVE_SEC
+            self._carry_on(self._engine.proceed(execution_id, event, until=until, carrier=thread), thread)
+        elif may_run:
             self._run_chain(Carried(execution_id, _effect(ordinal, action)), header, task, action, thread)
 
     def _ask(

@@ -311,8 +311,11 @@ class Watcher:
         self._need(again, mirror, f"action {found.name} of task {task.name} runs twice and is not safe-rerun")
         bounded = task.items is not None and not found.safe_rerun and not self.revives
         if bounded and task.items is not None and task.items.concurrency is not None:
-            prefix = action_id(address.execution_id, address.ordinal, 0)[:-5]
-            running = sum(amount for key, amount in self._world.running.items() if key.startswith(prefix))
+            # What began in an attempt that is over works on to its own end, and is nobody's any more.
+            running = sum(
+                self._world.running[action_id(address.execution_id, address.ordinal, number)]
+                for number in range(task.accepted_from, task.next_number)
+            )
             self._need(running <= task.items.concurrency, mirror, f"{running} items of {task.name} run at once")
 
     def _action(self, mirror: Mirror, ordinal: int, number: int) -> ActionExecution | None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from chalicelib.engine.records import ActionExecution, PayloadRef, TaskExecution, ValueRef, WorkflowExecution
+from chalicelib.engine.records import (
+    ActionExecution,
+    PayloadRef,
+    TaskExecution,
+    ValueRef,
+    WorkflowExecution,
+    is_dropped,
+)
 from chalicelib.expressions.options import Options
 from chalicelib.services.deciding import TurnSettings
 from chalicelib.services.definitions import Definitions
@@ -65,7 +72,7 @@ class _Again:
         return [
             text
             for number, action in first.items()
-            if not (task.results_dropped and action.result is None) and not _is_left(task, action, second[number])
+            if not is_dropped(task, action) and not _is_left(task, action, second[number])
             for text in self._compared(f"action {number} of {task.name}", action, second[number], aside)
         ]
 

@@ -100,6 +100,9 @@ def test_a_result_of_an_item_that_lost_its_race_is_counted_without_waiting_for_a
         pytest.param(10412, id="nor that the report of a failure had"),
         pytest.param(11651, id="an item that ran again was rebuilt as if it had never failed"),
         pytest.param(302644, id="a process with an old header decided about a task of a newer one, and never ended"),
+        pytest.param(304329, id="an item of an attempt that was over ran beside the first item of the next attempt"),
+        pytest.param(18806, id="the history did not know how items of an attempt that was over had ended"),
+        pytest.param(402149, id="items of a second attempt whose results were not kept were never counted"),
         pytest.param(20620, id="items stayed paused although the sub-workflow that paused them had ended"),
     ],
 )

@@ -542,6 +542,24 @@ w:
     assert execution.results_of("u") == [None if keep == "false" else 5]
 
 
+def test_without_keep_result_each_attempt_is_seen_by_its_own_publish():
+    execution = run(
+        """
+w:
+  tasks:
+    t:
+      action: std.async_noop
+      keep-result: false
+      retry: {count: 1, delay: 1}
+      publish: {r: <% task().result %>}
+"""
+    ).fail("t", "first")
+    execution.cloud.pass_time(1)
+    execution.complete("t", "second")
+    assert execution.published("t") == {"r": "second"}
+    assert execution.results_of("t") == [None, None]
+
+
 def test_the_text_of_a_failure_does_not_show_results_that_were_not_kept():
     execution = run("w: {tasks: {t: {action: std.fail, keep-result: false}}}")
     assert "idx=0]: Unknown" in (execution.state_info or "")

@@ -345,6 +345,42 @@ w:
     assert execution.results_of("t") == [None, None]
 
 
+KEPT_NOT = """
+w:
+  tasks:
+    t:
+      with-items: "i in [1, 2]"
+      action: std.async_noop
+      keep-result: false
+      retry: {count: 1, delay: 1}
+      publish: {r: <% task().result %>}
+"""
+
+
+def test_without_keep_result_the_items_of_a_second_attempt_are_seen_by_its_publish():
+    execution = run(KEPT_NOT).complete("t", "a", index=0).fail("t", index=1)
+    execution.cloud.pass_time(1)
+    execution.complete("t", "c", index=0).complete("t", "d", index=1)
+    assert execution.published("t") == {"r": ["c", "d"]}
+    assert execution.results_of("t") == [None] * 4
+
+
+def test_without_keep_result_an_item_of_a_second_attempt_that_died_before_it_was_counted_is_counted():
+    execution = run(KEPT_NOT).complete("t", "a", index=0).fail("t", index=1)
+    execution.cloud.pass_time(1)
+    execution.complete("t", "c", index=0)
+    left_behind(execution, 1)
+    execution.send(Continued())
+    assert execution.published("t") == {"r": ["c", 1]}
+
+
+def test_without_keep_result_a_rerun_of_the_failed_items_does_not_bring_back_the_others():
+    execution = run(KEPT_NOT.replace("      retry: {count: 1, delay: 1}\n", ""))
+    execution.complete("t", "a", index=0).fail("t", index=1).rerun("t", reset=False)
+    execution.complete("t", "d", index=1)
+    assert execution.published("t") == {"r": [None, "d"]}
+
+
 def test_a_task_that_has_run_too_often_fails(monkeypatch):
     monkeypatch.setattr("chalicelib.engine.invocations.ACTIONS_PER_TASK_MAX", 1)
     execution = run(items("<% range(3) %>", "      concurrency: 1", action="std.async_noop"))
