@@ -1,24 +1,28 @@
-"""``dataclass`` as everywhere, but cheap to import: what the classes of this house are made with.
+"""``dataclass`` and ``replace`` as everywhere, but cheap: what the classes of this house are made with.
 
 The standard decorator compiles six methods from text for each class, whenever it is imported. Of two hundred and fifty
 classes that was a quarter of every cold start (docs/benchmarks.md). This one compiles ``__init__`` alone; the others
 are functions for all classes. Whoever uses the classes sees no difference, and a type checker sees the standard one:
-``fields``, ``replace``, ``asdict``, ``match``, ``copy`` and ``pickle`` work. Of its options there are the three we use.
+``fields``, ``asdict``, ``match``, ``copy`` and ``pickle`` work. Of its options there are the three we use.
+
+A turn is mostly records that replace records. The standard ``replace`` looks at each field each time, and takes longer
+than ``__init__``; this one knows the places of the fields (docs/benchmarks.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, FrozenInstanceError, fields
 from dataclasses import dataclass as standard_dataclass
+from dataclasses import replace as standard_replace
 from operator import attrgetter
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["dataclass"]
+__all__ = ["dataclass", "replace"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from dataclasses import dataclass
+    from dataclasses import dataclass, replace
 else:
 
     def dataclass(*, frozen: bool = False, slots: bool = False, kw_only: bool = False) -> Callable[[type], type]:
@@ -33,6 +37,33 @@ else:
             return result
 
         return made
+
+    def replace(record: Any, /, **changes: Any) -> Any:
+        """As ``dataclasses.replace``. Raises what that raises."""
+        cls = record.__class__
+        shape = _SHAPES.get(cls)
+        if shape is None:
+            shape = _SHAPES[cls] = _shape(cls)
+        places, values = shape
+        if not places or not changes.keys() <= places.keys():
+            return standard_replace(record, **changes)
+        arguments = list(values(record))
+        for name, value in changes.items():
+            arguments[places[name]] = value
+        return cls(*arguments)
+
+
+_SHAPES: dict[type, tuple[dict[str, int], Callable[[Any], tuple[Any, ...]]]] = {}
+
+
+def _shape(cls: Any) -> tuple[dict[str, int], Callable[[Any], tuple[Any, ...]]]:
+    """The places of the fields among the arguments of ``__init__``, and their values.
+
+    There are none for a class that takes some by name only, or not at all: it is left to the standard library.
+    """
+    given = fields(cls)
+    names = tuple(each.name for each in given if each.init and not each.kw_only)
+    return ({name: place for place, name in enumerate(names)} if len(names) == len(given) else {}), _values(names)
 
 
 def _methods(cls: Any, *, frozen: bool, slots: bool) -> dict[str, Any]:

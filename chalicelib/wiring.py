@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from functools import cache, partial
 from typing import Final
 
@@ -22,7 +21,7 @@ from chalicelib.adapters.secrets import secret_text
 from chalicelib.adapters.tables import DynamoTable
 from chalicelib.adapters.telemetry import process_telemetry
 from chalicelib.api.caller import PROJECT_WITHOUT_AUTHENTICATION
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.errors import IdentityUnavailableException, MistralError
 from chalicelib.expressions.options import Options
 from chalicelib.expressions.webhook_tokens import WebhookSigner

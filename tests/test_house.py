@@ -105,13 +105,13 @@ def test_no_function_is_longer_than_a_page():
     assert {name: length for name, length in lengths.items() if length > FUNCTION_LINES_MAX} == {}
 
 
-def test_what_lambda_imports_makes_its_classes_with_the_dataclass_that_is_cheap_to_import():
+def test_what_lambda_imports_makes_and_replaces_its_records_with_what_is_cheap():
     users = [
         path.relative_to(ROOT).as_posix()
         for path in product_modules()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
-        if "dataclass" in {alias.name for alias in node.names}
+        if {"dataclass", "replace"} & {alias.name for alias in node.names}
     ]
 
     others = {name for name in users if not name.startswith("chalicelib/local/")}

@@ -8,7 +8,6 @@ import itertools
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 import jmespath  # type: ignore[import-untyped]
@@ -20,7 +19,7 @@ from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped]
 from chalicelib.actions.action import ActionContext, Parameter, Polling, check_names, signature_text
 from chalicelib.actions.aws_calls import AwsCalls, Patience, fault_text
 from chalicelib.actions.aws_values import faults_of, to_aws, to_json
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.errors import ActionException, InvalidActionException
 from chalicelib.limits import ACTION_DESCRIPTION_CHARACTERS_MAX, AWS_PAGED_ITEMS_MAX, AWS_PAGES_MAX
 from chalicelib.vocabulary import Json, JsonObject, Result

@@ -17,12 +17,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote, quote_plus
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.errors import ActionException, MistralError
 from chalicelib.limits import (
     SECRET_BYTES_MAX,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 from json import dumps, loads
@@ -12,7 +11,7 @@ from threading import Lock
 from typing import Final
 
 from chalicelib.adapters.bounds import check_message
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.services.ports import Clock, Message, Queue
 from chalicelib.vocabulary import JsonObject
 

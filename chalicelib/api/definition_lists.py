@@ -6,13 +6,13 @@ By creation and by name, which is what clients ask for, the table itself lists; 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from chalicelib import limits
 from chalicelib.api.definition_rows import RESOURCES, row_of
 from chalicelib.api.http import Call
 from chalicelib.api.listing import ListQuery, collection, list_query, page_of, unknown_marker
+from chalicelib.data import replace
 from chalicelib.errors import InputException
 from chalicelib.services.definition_records import Definition, Kind, Order
 from chalicelib.services.definitions import Access, Definitions

@@ -11,7 +11,6 @@ request is refused.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Final
 
 from chalicelib.api.fields import Kind, Row
@@ -22,6 +21,7 @@ from chalicelib.api.record_lists import list_records
 from chalicelib.api.services import Services, listed_project, sight_of
 from chalicelib.api.values import to_boolean
 from chalicelib.api.views import EXECUTION, EXECUTION_VALUES, execution_row, execution_values
+from chalicelib.data import replace
 from chalicelib.engine.records import TaskExecution, WorkflowExecution
 from chalicelib.errors import InputException, NotFoundException
 from chalicelib.limits import EXECUTIONS_SCANNED_MAX, EXECUTIONS_SORTED_MAX, LIST_ITEMS_MAX

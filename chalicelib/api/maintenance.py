@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
@@ -12,6 +11,7 @@ from chalicelib.api.about import About, Accepted, tells
 from chalicelib.api.bodies import read_attributes
 from chalicelib.api.fields import Field, Resource
 from chalicelib.api.http import Answer, Body, Call, Route, fault_body
+from chalicelib.data import replace
 from chalicelib.errors import NotFoundException
 from chalicelib.services.maintenance import Maintenance, MaintenanceStatus
 from chalicelib.vocabulary import JsonObject, State

@@ -8,9 +8,9 @@ when a record is missing; the draft handed in is never changed. Pure: no clock, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import assert_never
 
+from chalicelib.data import replace
 from chalicelib.engine import dispatch, items, operator, tasks, workflow
 from chalicelib.engine.agenda import (
     CheckWorkflow,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any, Final
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine import codec
 from chalicelib.engine.events import (
     ActionCompleted,

@@ -9,9 +9,8 @@ attempt are set before each.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from chalicelib import policies
+from chalicelib.data import replace
 from chalicelib.engine.agenda import PauseWorkflow
 from chalicelib.engine.contexts import outbound_of
 from chalicelib.engine.draft import Draft

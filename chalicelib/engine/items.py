@@ -6,9 +6,9 @@ Progress is kept as bit sets over item indexes, so that ten thousand items cost 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from chalicelib import policies
+from chalicelib.data import replace
 from chalicelib.engine.agenda import CompleteTask
 from chalicelib.engine.draft import Draft, is_counted
 from chalicelib.engine.invocations import schedule

@@ -5,8 +5,7 @@ Reference: Mistral's engine/workflows.py, services/workflows.py.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from chalicelib.data import replace
 from chalicelib.engine import hooks, items, tasks, workflow
 from chalicelib.engine.agenda import (
     CheckWorkflow,

@@ -11,10 +11,10 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Final
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine import codec
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import Effect

@@ -9,8 +9,7 @@ of this module into one.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from chalicelib.data import replace
 from chalicelib.engine import hooks, items, reverse
 from chalicelib.engine.agenda import CheckWorkflow, Command, CompleteTask, ContinueTask, Dispatch, RefreshJoins, RunTask
 from chalicelib.engine.contexts import deep_merge, merge, node_for, outbound_of

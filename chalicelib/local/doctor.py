@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,6 +18,7 @@ from chalicelib import limits
 from chalicelib.adapters.aws import Aws
 from chalicelib.adapters.dead_letters import SqsDeadLetters
 from chalicelib.adapters.drift import NOT_THERE, Expected, Inspection
+from chalicelib.data import replace
 from chalicelib.errors import MistralError
 from chalicelib.local.cloud import (
     DEAD_LETTER_RETENTION_SEC,

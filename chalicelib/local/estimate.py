@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from chalicelib.data import replace
 from chalicelib.local import prices
 from chalicelib.local.meter import Counts
 from chalicelib.local.prices import MILLION

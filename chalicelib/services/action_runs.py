@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import chain
 from typing import Final
 
@@ -25,7 +24,7 @@ from chalicelib.actions.registry import (
     perform,
 )
 from chalicelib.actions.secrets import Secrets, holds_references
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.decider import executor_died
 from chalicelib.engine.identity import Kind, action_id, address_of, execution_id_from
 from chalicelib.engine.invocations import check_input, with_defaults

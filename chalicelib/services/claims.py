@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from typing import Final
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.records import ActionExecution, Claim, Poll, TaskExecution, WorkflowExecution
 from chalicelib.errors import ConflictException
 from chalicelib.limits import MESSAGE_RECEIVES_MAX

@@ -7,14 +7,13 @@ deleted takes its dynamic actions along; ``source#<id>`` lists them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 from chalicelib import limits
 from chalicelib.actions.dynamic import DynamicAction
 from chalicelib.actions.python_source import PythonSource
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.errors import ConflictException, InputException, InvalidModelException, SizeLimitExceededException
 from chalicelib.services.definition_records import (
     CodeSourceContent,

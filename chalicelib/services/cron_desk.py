@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, Protocol
 from uuid import UUID
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.identity import partition_of
 from chalicelib.errors import ConflictException, InputException, InvalidModelException, WorkflowException
 from chalicelib.limits import CRON_BACKFILL_MAX, CRON_PREVIEW_MAX, CRON_QUEUED_MAX

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import field
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.errors import InputException, InvalidModelException
 from chalicelib.limits import CRON_WATCHED_MAX
 from chalicelib.services.cron_options import CronOptions, check_options

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
+from chalicelib.data import replace
 from chalicelib.engine.moment import timestamp
 from chalicelib.limits import CRON_FAILURES_MAX, CRON_QUEUED_MAX, CRON_WATCHED_MAX
 from chalicelib.services.cron_alerts import AlertKind, CronAlert

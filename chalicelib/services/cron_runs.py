@@ -9,9 +9,9 @@ finds things changed, would decide otherwise.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Final
 
+from chalicelib.data import replace
 from chalicelib.engine.events import StopRequested
 from chalicelib.engine.identity import partition_of
 from chalicelib.engine.moment import timestamp

@@ -7,11 +7,10 @@ a second creation is a duplicate, a second update decides again on what the firs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final, Literal
 from uuid import UUID
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.invocations import WorkflowFacts
 from chalicelib.engine.plan import Plan
 from chalicelib.errors import ConflictException, InputException

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import field, replace
+from dataclasses import field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.identity import task_id
 from chalicelib.engine.moment import timestamp
 from chalicelib.engine.records import ActionExecution, Claim, TaskExecution, WorkflowExecution

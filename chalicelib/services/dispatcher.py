@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import assert_never
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.creation import Birth, create
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.effects import Continue, Notify, RunAction, SetTimer, StartSubworkflow, Tell

@@ -25,11 +25,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.moment import Moment
 from chalicelib.errors import ConflictException, EvaluationException, MistralError
 from chalicelib.expressions import evaluator

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from enum import Enum
 from itertools import chain, islice
 from typing import Final
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.errors import InputException
 from chalicelib.limits import EXECUTIONS_SCANNED_MAX

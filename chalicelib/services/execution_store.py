@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
+from chalicelib.data import replace
 from chalicelib.engine import codec
 from chalicelib.engine.draft import Loaded, effective_actions
 from chalicelib.engine.fronts import FRONT_PREFIX, bucket_key, united

@@ -10,7 +10,6 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from chalicelib.actions.registry import (
@@ -18,6 +17,7 @@ from chalicelib.actions.registry import (
     Polling,
     Registry,
 )
+from chalicelib.data import replace
 from chalicelib.engine.decider import executor_died
 from chalicelib.engine.effects import RunAction
 from chalicelib.engine.events import ActionCompleted, ClaimExpired, TimerFired

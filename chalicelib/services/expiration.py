@@ -14,11 +14,11 @@ import heapq
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import islice
 from typing import Final
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.errors import ConflictException, MistralError
 from chalicelib.limits import EXPIRATION_BATCH_MAX, EXPIRATION_STEP_SEC

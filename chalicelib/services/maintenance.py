@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
 from enum import StrEnum
 from threading import Lock
 from typing import Final
 
 from chalicelib import limits
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.events import Event, PauseRequested, ResumeRequested
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.errors import ConflictException, InputException, MistralError

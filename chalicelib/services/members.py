@@ -10,13 +10,12 @@ members#workflow          project         a member; once accepted, in the index 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from chalicelib import limits
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.errors import ConflictException, DuplicateEntryException, NotFoundException, WorkflowException
 from chalicelib.services.definition_records import PRIVATE, Kind, escaped, first_revision
 from chalicelib.services.definition_rules import Access, check_change, unchanged

@@ -14,12 +14,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
 from chalicelib.actions.publishers import Announcement, NotDelivered, PublisherRefused
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.events import NoticesTold
 from chalicelib.engine.notices import PUBLISHER_TYPES, event_data, is_publisher, wants
 from chalicelib.engine.records import Notice, Subscription, WorkflowExecution

@@ -17,9 +17,9 @@ import logging
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Final
 
+from chalicelib.data import replace
 from chalicelib.engine.events import ActionCompleted, Event, StopRequested
 from chalicelib.engine.records import WorkflowExecution
 from chalicelib.engine.sealing import HEADER_KEY

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from enum import Enum, auto
 from typing import Final
 
 from chalicelib.actions.registry import Action, Pending, Polling
+from chalicelib.data import replace
 from chalicelib.engine.effects import RunAction
 from chalicelib.engine.records import ActionExecution, Claim, Poll, TaskExecution, WorkflowExecution
 from chalicelib.errors import ConflictException

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any, Final
 
 from chalicelib.actions.registry import Registry
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.decider import decide
 from chalicelib.engine.draft import Draft, Loaded
 from chalicelib.engine.effects import Effect, RunAction

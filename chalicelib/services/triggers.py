@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 from chalicelib import limits
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 from chalicelib.engine.invocations import check_input
 from chalicelib.errors import (
     ConflictException,

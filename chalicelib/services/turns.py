@@ -7,10 +7,10 @@ A result that keeps losing its race to other processes is parked (``parking``), 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, TypeVar
 
 from chalicelib.actions.registry import Polling, Registry
+from chalicelib.data import replace
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import RunAction
 from chalicelib.engine.events import ActionCompleted, Continued, Event, StartRequested

@@ -6,12 +6,12 @@
 import copy
 import dataclasses
 import pickle
-from dataclasses import FrozenInstanceError, asdict, astuple, field, fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, asdict, astuple, field, fields, is_dataclass
 from typing import Any
 
 import pytest
 
-from chalicelib.data import dataclass
+from chalicelib.data import dataclass, replace
 
 DECORATORS = {"ours": dataclass, "standard": dataclasses.dataclass}
 OPTIONS = [{"frozen": frozen, "slots": slots} for frozen in (True, False) for slots in (True, False)]
@@ -198,3 +198,30 @@ def test_a_default_that_all_would_share_is_refused(decorator):
         @decorator(slots=True)
         class _Shared:
             items: list[int] = []  # noqa: RUF012
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByName:
+    """Its fields are given by name only."""
+
+    x: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """It has no fields."""
+
+
+def test_a_record_is_replaced_as_by_the_standard_library():
+    point = Point(1, 2, {"a": 1})
+    assert replace(point, y=3) == dataclasses.replace(point, y=3) == Point(1, 3)
+    assert replace(point).notes is point.notes
+    assert replace(Named(1, 2, name="n"), x=5) == Named(5, 2, name="n")
+    assert replace(ByName(x=1), x=2) == ByName(x=2)
+    assert replace(Bare()) == Bare()
+
+
+@pytest.mark.parametrize("record", [Point(1), ByName(), Bare()])
+def test_what_is_no_field_is_not_replaced(record):
+    with pytest.raises(TypeError):
+        replace(record, z=1)
