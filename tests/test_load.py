@@ -1,6 +1,6 @@
 """The scripts that put load on the local service and look at its memory, in small."""
 
-from benchmarks import load, memory, speed
+from benchmarks import endpoints, load, memory, speed
 from benchmarks.local_service import running
 
 
@@ -30,3 +30,13 @@ def test_every_row_that_is_timed_runs_on_the_service():
         for title in ("one std.noop", "with-items, 100 std.http, concurrency 10"):
             [run] = [run for name, run in rows.items() if name.startswith(title)]
             assert run(services["ours"]) > 0
+
+
+def test_each_kind_of_request_is_timed_on_the_service():
+    with speed.table_services(None, "memory") as (services, _):
+        figures = endpoints.measure(services["ours"])
+    assert min(figures.values()) > 0
+    methods = {title.partition(" ")[0] for title in figures}
+    resources = {title.split("/")[1].partition("?")[0].partition(" ")[0] for title in figures}
+    assert methods == {"GET", "POST", "PUT", "DELETE"}
+    assert resources >= {"workflows", "workbooks", "actions", "environments", "executions", "tasks", "cron_triggers"}
