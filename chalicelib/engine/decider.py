@@ -318,7 +318,8 @@ def _action_updated(engine: Engine, draft: Draft, event: ActionUpdated) -> None:
         return
     task = draft.task(event.ordinal)
     action = draft.action(task, event.number)
-    if action is None or not is_news(action, event.stamp):
+    # One that has ended runs again only when it is said to be revived, with the task that waits for it.
+    if action is None or action.state.is_completed or not is_news(action, event.stamp):
         return
     if action.state is event.state or not may_become(action.state, event.state):
         return

@@ -103,6 +103,8 @@ def test_a_result_of_an_item_that_lost_its_race_is_counted_without_waiting_for_a
         pytest.param(304329, id="an item of an attempt that was over ran beside the first item of the next attempt"),
         pytest.param(18806, id="the history did not know how items of an attempt that was over had ended"),
         pytest.param(402149, id="items of a second attempt whose results were not kept were never counted"),
+        pytest.param(506720, id="a late word of a sub-workflow revived an action of an attempt that was over"),
+        pytest.param(510582, id="nor was it told to the history what such an action had come to before"),
         pytest.param(20620, id="items stayed paused although the sub-workflow that paused them had ended"),
     ],
 )

@@ -367,6 +367,14 @@ def test_a_result_from_before_a_rerun_is_not_heard_after_it():
     assert not execution.changes(revived)
 
 
+def test_that_a_child_runs_on_is_not_heard_before_that_it_was_revived():
+    execution = run(LONELY)
+    execution.child("p").fail("k")
+    assert not execution.changes(ActionUpdated(1, 0, State.RUNNING, stamp=9))
+    assert execution.changes(Revived(1, 0, stamp=8))
+    assert (execution.state, execution.states) == ("RUNNING", {"p": "RUNNING"})
+
+
 def test_a_word_of_cancellation_that_comes_after_a_rerun_is_not_heard():
     execution = run(
         """
