@@ -223,6 +223,9 @@ def _action_completed(engine: Engine, draft: Draft, event: ActionCompleted) -> N
         return
     if not is_news(action, event.stamp):
         return
+    if action.result is not None:
+        # It had ended, and was set running again.
+        draft.log.lost.append((task.ordinal, action.number, action.result))
     if event.settled is Settled.FORCED:
         _fail_action(draft, task, action, str(event.result.error))
         return
@@ -318,8 +321,10 @@ def _action_updated(engine: Engine, draft: Draft, event: ActionUpdated) -> None:
         return
     task = draft.task(event.ordinal)
     action = draft.action(task, event.number)
-    # One that has ended runs again only when it is said to be revived, with the task that waits for it.
-    if action is None or action.state.is_completed or not is_news(action, event.stamp):
+    if action is None or not is_news(action, event.stamp):
+        return
+    if event.stamp and action.state.is_completed:
+        # A sub-workflow that has ended runs again when it is said to be revived, together with the task that has it.
         return
     if action.state is event.state or not may_become(action.state, event.state):
         return

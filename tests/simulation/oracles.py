@@ -235,7 +235,8 @@ class Watcher:
         self._need(early_sec <= tolerance_sec, mirror, f"{what} came {early_sec:.3f} s too early")
 
     def _check_action(self, mirror: Mirror, where: str, old: ActionExecution, new: ActionExecution) -> None:
-        if not old.state.is_completed or (self.revives and new.execution_id is not None):
+        # An asynchronous action may be set running again by a client, as on Mistral.
+        if not old.state.is_completed or (self.revives and (new.execution_id is not None or not new.is_sync)):
             return
         what = f"action {new.name} {new.number} of task {where}"
         self._need(new.state is old.state, mirror, f"{what} went from {old.state} to {new.state}")

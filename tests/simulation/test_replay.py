@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.engine.events import RerunRequested, SkipRequested
+from chalicelib.engine.events import ActionCompleted, ActionUpdated, RerunRequested, SkipRequested
+from chalicelib.engine.records import ActionExecution
 from chalicelib.services.execution_history import turns
+from chalicelib.vocabulary import Result, State
 from tests.simulation.rebuilding import differences, replay_of
 from tests.simulation.runs import bounds, check_history, start, undisturbed
 from tests.simulation.workflows import CORPUS, Case
@@ -97,3 +99,27 @@ def test_operators_commands_with_an_environment_are_made_again():
 
     assert world.headers()[0].state == "SUCCESS"
     check_history(world)
+
+
+def test_an_action_that_ended_twice_is_made_again_with_both_its_results():
+    world = World("version: '2.0'\nmain:\n  tasks:\n    t: {action: std.async_noop}\n")
+    world.watcher.revives = True
+    first, again, second = (
+        ActionCompleted(1, 0, Result(error="first")),
+        ActionUpdated(1, 0, State.RUNNING),
+        ActionCompleted(1, 0, Result(data="second")),
+    )
+    world.start("main")
+    world.appoint(1.0, lambda: world.sends(world.headers()[0].id, first))
+    world.run()
+    for event in (again, second):
+        world.sends(world.headers()[0].id, event)
+        world.run()
+
+    assert [action.result for action in actions_of(world)] == [Result(data="second")]
+    check_history(world)
+
+
+def actions_of(world: World) -> list[ActionExecution]:
+    header = world.headers()[0]
+    return [action for task in world.store.tasks(header) for action in world.store.actions(header, task)]
