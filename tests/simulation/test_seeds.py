@@ -104,6 +104,7 @@ def test_a_result_of_an_item_that_lost_its_race_is_counted_without_waiting_for_a
         pytest.param(18806, id="the history did not know how items of an attempt that was over had ended"),
         pytest.param(402149, id="items of a second attempt whose results were not kept were never counted"),
         pytest.param(20620, id="items stayed paused although the sub-workflow that paused them had ended"),
+        pytest.param(424281, id="a stalled process was taken for one that asks when its time had long been up"),
     ],
 )
 def test_what_was_found_once_stays_mended(seed: int):
