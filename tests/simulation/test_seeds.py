@@ -106,6 +106,7 @@ def test_a_result_of_an_item_that_lost_its_race_is_counted_without_waiting_for_a
         pytest.param(506720, id="a late word of a sub-workflow revived an action of an attempt that was over"),
         pytest.param(510582, id="nor was it told to the history what such an action had come to before"),
         pytest.param(20620, id="items stayed paused although the sub-workflow that paused them had ended"),
+        pytest.param(424281, id="a stalled process was taken for one that asks when its time had long been up"),
     ],
 )
 def test_what_was_found_once_stays_mended(seed: int):

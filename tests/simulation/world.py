@@ -182,6 +182,7 @@ class World:
 
     def _step(self) -> bool:
         self.watcher.rest()
+        self._end_those_out_of_time()
         ready = [door for door in self._doors if door.free_at <= self.clock.now()]
         if ready and (len(self._doors) >= self.circumstances.doors or self.random.random() < 0.7):
             self._resume(self.random.choice(ready))
@@ -206,7 +207,7 @@ class World:
 
     def _pass_time(self) -> bool:
         """On to the next moment at which something happens; to the alarms, where nothing else is left."""
-        moments = [door.free_at for door in self._doors]
+        moments = [min(door.free_at, door.deadline) for door in self._doors]
         if len(self._doors) < self.circumstances.doors:
             moments += [self._appointments[0][0]] if self._appointments else []
             visible_at = self.queue.next_visible_at()
@@ -278,14 +279,17 @@ class World:
             self._resume(door)
 
     def _resume(self, door: Door) -> None:
-        if self.clock.now() > door.deadline:
-            door.is_killed = True
         before, self._current = self._current, door
         door.resume(self._baton)
         self._current = before
         if door.is_done:
             self._doors.remove(door)
             self._close(door)
+
+    def _end_those_out_of_time(self) -> None:
+        """A Lambda ends when its time is up, also in the middle of a stall: from then on its claims are nobody's."""
+        for door in [door for door in self._doors if door.deadline <= self.clock.now()]:
+            self._kill(door)
 
     def _kill(self, door: Door) -> None:
         while not door.is_done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from chalicelib.engine.events import PauseRequested, ResumeRequested, StopReques
 from chalicelib.services.action_run_records import RunRequest
 from chalicelib.services.carriers import Lease, Thread
 from chalicelib.vocabulary import Json, State
-from tests.unit.services.poll_site import Died, Site
+from tests.unit.services.poll_site import EXECUTOR_SEC, Died, Site
 
 ONE = "    a: {action: my.poll, on-success: b}\n    b: {action: std.noop}\n"
 ITEMS = "    a: {with-items: 'i in [1, 2, 3]', action: my.poll value=<% $.i %>}\n"
@@ -95,6 +96,27 @@ def test_an_executor_that_dies_while_asking_is_followed_by_another(tasks: str):
     site.go_on()
     assert site.header(execution_id).state is State.SUCCESS
     assert len(site.asked_at) == 4 * site.starts + 1
+
+
+@pytest.mark.parametrize("tasks", [ONE, ITEMS])
+def test_who_asks_is_left_alone_until_its_time_is_up_and_is_followed_then(tasks: str):
+    site = Site()
+    execution_id = site.start(tasks)
+    while "p" not in (received := site.take()).body:
+        site.deliver(received)
+    asked = len(site.asked_at)
+    site.dies_at = asked + 1
+    until = site.clock.now() + EXECUTOR_SEC
+    with suppress(Died):
+        site.deliver(received)
+    assert len(site.asked_at) == asked + 1
+
+    for number, moment, expected in ((901, until - 0.001, asked + 1), (902, until, asked + 2)):
+        site.clock.set(moment)
+        site.deliver(replace(received, message_id=f"{number}"), 1)
+        assert len(site.asked_at) == expected
+    site.go_on()
+    assert site.header(execution_id).state is State.SUCCESS
 
 
 @pytest.mark.parametrize("tasks", [ONE, ITEMS])
