@@ -212,7 +212,8 @@ class Watcher:
         )
         for timer in old.timers:
             fired = {
-                TimerKind.WAIT_BEFORE: started and old.state is State.DELAYED,
+                # A join that waits before it runs again runs when it is reached once more.
+                TimerKind.WAIT_BEFORE: started and old.state is State.DELAYED and not is_join,
                 TimerKind.RETRY: started and old.state in (State.DELAYED, State.WAITING) and not self.revives,
                 TimerKind.WAIT_AFTER: new.state in (State.SUCCESS, State.ERROR)
                 and old.state is State.DELAYED
