@@ -95,6 +95,20 @@ def effective_actions(task: TaskExecution, actions: list[ActionExecution]) -> li
     return effective
 
 
+def effective_action(task: TaskExecution, action: ActionExecution) -> ActionExecution:
+    """As ``effective_actions`` for one of them, without looking at the others."""
+    (action,) = effective_actions(task, [action])
+    return replace(action, accepted=False) if action.accepted and _is_repeated(task, action) else action
+
+
+def _is_repeated(task: TaskExecution, action: ActionExecution) -> bool:
+    """Whether a rerun has started the item of a failed action again."""
+    items = task.items
+    if items is None or action.state not in (State.ERROR, State.CANCELLED):
+        return False
+    return action.number < items.first_number and bool(items.repeated >> action.index & 1)
+
+
 def is_counted(task: TaskExecution, action: ActionExecution) -> bool:
     """Whether the result of an item's run is counted already, or no longer wanted.
 
@@ -149,6 +163,8 @@ class Draft:
         self.starts: deque[int] = deque()
         self.kept_apart: dict[int, int] = {}
         self.fresh_random = 0
+        # The ordinal of the task that ``task()`` without a name has shown last.
+        self.shown = 0
         self.log = Log()
 
     def fork(self) -> Draft:

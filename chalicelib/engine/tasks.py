@@ -234,14 +234,25 @@ def complete(engine: Engine, draft: Draft, step: CompleteTask) -> None:
     progress = draft.joins.get(task.name)
     if progress is not None and task.triggered_by != _triggers(progress):
         task = _receive(engine, draft, task)
+    draft.shown = 0
     task = _publish(engine, draft, task)
-    if not engine.plan.spec.tasks[task.name].keep_result and task.type is TaskType.ACTION:
+    drops = not engine.plan.spec.tasks[task.name].keep_result and task.type is TaskType.ACTION
+    # What `task()` has shown when publishing it shows to policies and clauses, too: so it is on Mistral, by its cache.
+    is_shown = draft.shown == task.ordinal
+    if drops and not is_shown:
         task = _drop_outputs(draft, task)
+    try:
+        _after_publishing(engine, draft, task, step)
+    finally:
+        if drops and is_shown:
+            _drop_outputs(draft, draft.task(step.ordinal))
+
+
+def _after_publishing(engine: Engine, draft: Draft, task: TaskExecution, step: CompleteTask) -> None:
     if not step.skip:
         task = hooks.after_complete(engine, draft, task)
-    if not task.state.is_completed:
-        return
-    _go_on(engine, draft, draft.put(task, timers=()), step.action_name)
+    if task.state.is_completed:
+        _go_on(engine, draft, draft.put(task, timers=()), step.action_name)
 
 
 def forget_outcome(draft: Draft, task: TaskExecution) -> None:

@@ -63,6 +63,8 @@ class ExecutionWorld:
 
     def task(self, name: str | None) -> JsonObject | None:
         """The current task, or the last execution of the named one."""
+        if self.current is not None and name is None:
+            self.draft.shown = self.current.ordinal
         if self.current is not None and (name is None or name == self.current.name):
             return self.describe(self.draft.task(self.current.ordinal))
         ordinal = self.draft.named.get(name) if name is not None else None

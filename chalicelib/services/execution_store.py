@@ -11,7 +11,7 @@ from typing import Final
 
 from chalicelib.data import replace
 from chalicelib.engine import codec
-from chalicelib.engine.draft import Loaded, effective_actions
+from chalicelib.engine.draft import Loaded, effective_action, effective_actions
 from chalicelib.engine.fronts import FRONT_PREFIX, bucket_key, united
 from chalicelib.engine.needs import (
     Need,
@@ -42,7 +42,7 @@ from chalicelib.errors import ConflictException, NotFoundException
 from chalicelib.limits import RECORD_BYTES_MAX
 from chalicelib.services.execution_places import places_of
 from chalicelib.services.ports import Delete, IndexEntry, Item, Payloads, Put, Table, Write, are_written
-from chalicelib.vocabulary import Json, State
+from chalicelib.vocabulary import Json
 
 PARKED_PREFIX: Final = "parked#"
 _ELSEWHERE: Final = b"@"
@@ -374,8 +374,7 @@ class ExecutionStore:
             start, end = item_key(task.ordinal, low), item_key(task.ordinal, high)
             items = self.table.query(header.id, start=start, end=end, descending=descending, limit=wanted)
             actions = [self._action_of(item) for item in items]
-            for action in effective_actions(task, actions):
-                yield replace(action, accepted=False) if _is_repeated(task, action) else action
+            yield from (effective_action(task, action) for action in actions)
             if len(items) < wanted:
                 return
             wanted = _ITEMS_READ
@@ -439,11 +438,3 @@ class ExecutionStore:
 def _key_before(key: str) -> str:
     """The greatest key that a page of tasks before this one can have."""
     return task_key(int(key.removeprefix(TASK_PREFIX), 16) - 1)
-
-
-def _is_repeated(task: TaskExecution, action: ActionExecution) -> bool:
-    """Whether a rerun has started the item of a failed action again."""
-    items = task.items
-    if items is None or action.state not in (State.ERROR, State.CANCELLED):
-        return False
-    return action.number < items.first_number and bool(items.repeated >> action.index & 1)

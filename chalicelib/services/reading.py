@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from chalicelib.data import dataclass
-from chalicelib.engine.draft import Draft, Loaded
+from chalicelib.engine.draft import Draft, Loaded, effective_action
 from chalicelib.engine.identity import Kind, address_of, child_execution_id, partition_of
 from chalicelib.engine.moment import Moment
 from chalicelib.engine.needs import MissingData
@@ -82,7 +82,7 @@ class Reader:
                 task = self.store.task(header, address.ordinal)
                 action = self.store.action(header, task, address.number) if task is not None else None
                 if task is not None and action is not None and action.execution_id is None:
-                    return header, task, action
+                    return header, task, effective_action(task, action)
         raise NotFoundException(f"ActionExecution not found [id={identifier}]")
 
     # -- lists of executions

@@ -17,6 +17,12 @@ waiting:
 nested:
   tasks:
     below: {workflow: waiting}
+dropping:
+  tasks:
+    items:
+      with-items: i in <% [1, 2] %>
+      action: std.echo output=<% $.i %>
+      keep-result: false
 """
 AD_HOC = """
 version: "2.0"
@@ -86,6 +92,19 @@ def test_output_is_listed_only_when_asked_for(client, waiting):
     assert plain == of_task
     assert "output" not in plain[0]
     assert "output" in flagged[0]
+
+
+def test_an_item_is_shown_alone_as_it_is_in_a_list(client):
+    tasks = client.tasks_of(client.start("dropping"))
+    listed = client.get(f"/v2/tasks/{tasks['items']['id']}/action_executions?include_output=true").json
+
+    shown = [client.get(path_of(action)).json for action in listed["action_executions"]]
+    assert [(action["accepted"], action["output"]) for action in shown] == [
+        (action["accepted"], action["output"]) for action in listed["action_executions"]
+    ]
+    assert (
+        sorted((action["accepted"], action["output"]) for action in shown) == [(False, "{}")] * 2 + [(True, "{}")] * 2
+    )
 
 
 def test_the_action_executions_of_an_unknown_task_are_none(client):

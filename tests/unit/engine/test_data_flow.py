@@ -560,6 +560,53 @@ w:
     assert execution.results_of("t") == [None, None]
 
 
+SHOWN = """
+w:
+  tasks:
+    t:
+      action: std.echo output=7
+      keep-result: false
+      publish: {{r: <% {published} %>}}
+      on-success:
+        - seen: <% task().result = 7 %>
+        - gone: <% task().result = null %>
+    seen: {{action: std.echo output=<% task(t).result %>}}
+    gone: {{action: std.noop}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("published", "follows"),
+    [("task().result", "seen"), ("task().name", "seen"), ("task(t).result", "gone"), ("1", "gone")],
+)
+def test_without_keep_result_clauses_see_a_result_that_publish_has_asked_the_task_for(published, follows):
+    execution = run(SHOWN.format(published=published))
+    assert execution.names == ["t", follows]
+    assert execution.results_of("t") == [None]
+    if follows == "seen":
+        assert execution.results_of("seen") == [None]
+
+
+def test_without_keep_result_policies_see_a_result_that_publish_has_asked_the_task_for():
+    text = """
+w:
+  tasks:
+    t:
+      action: std.echo output=7
+      keep-result: false
+      publish: {r: PUBLISHED}
+      fail-on: <% task().result = 7 %>
+"""
+    assert run(text.replace("PUBLISHED", "<% task().result %>")).states == {"t": "ERROR"}
+    assert run(text.replace("PUBLISHED", "<% task(t).result %>")).states == {"t": "SUCCESS"}
+
+
+def test_without_keep_result_nothing_is_left_of_a_result_when_a_clause_cannot_be_evaluated():
+    execution = run(SHOWN.format(published="task().result").replace("task().result = 7", "$.nothing.here"))
+    assert execution.state == "ERROR"
+    assert execution.results_of("t") == [None]
+
+
 def test_the_text_of_a_failure_does_not_show_results_that_were_not_kept():
     execution = run("w: {tasks: {t: {action: std.fail, keep-result: false}}}")
     assert "idx=0]: Unknown" in (execution.state_info or "")
