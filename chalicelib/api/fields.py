@@ -29,6 +29,7 @@ class Kind(Enum):
     DATE = "date"  # rows: seconds since the epoch (or ready text); answers: YYYY-MM-DD HH:MM:SS
     TAGS = "tags"
     JSON = "json"  # rows: data; typed answers: a string that holds JSON
+    VALUE = "value"  # as JSON, but any value: null is a value too
     LIST = "list"  # data in both encodings, e.g. the members of a report
 
 
@@ -88,7 +89,7 @@ def raw(resource: Resource, row: Row) -> JsonObject:
 
 
 def _as_typed(kind: Kind, value: Json) -> Json:
-    if kind is Kind.JSON and value is not None:
+    if kind is Kind.VALUE or (kind is Kind.JSON and value is not None):
         return json.dumps(value)
     return _plain(kind, value)
 

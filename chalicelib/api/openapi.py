@@ -83,6 +83,11 @@ _OF_KIND: Final[Mapping[Kind, JsonObject]] = {
         "contentMediaType": JSON_TYPE,
         "description": "JSON, written as a string",
     },
+    Kind.VALUE: {
+        "type": "string",
+        "contentMediaType": JSON_TYPE,
+        "description": "any value, written as a string of JSON",
+    },
     Kind.LIST: {},
 }
 _GIVEN: Final[Mapping[Kind, JsonObject]] = {
@@ -308,5 +313,7 @@ def _component(answer: Shown) -> str:
 
 
 def _object(resource: Resource, *, is_raw: bool) -> JsonObject:
-    properties = {one.name: {} if is_raw and one.kind is Kind.JSON else _OF_KIND[one.kind] for one in resource.shown}
+    properties = {
+        one.name: {} if is_raw and one.kind in (Kind.JSON, Kind.VALUE) else _OF_KIND[one.kind] for one in resource.shown
+    }
     return {"type": "object", "required": ["id"], "properties": properties, "additionalProperties": False}

@@ -60,7 +60,7 @@ TASK: Final = Resource(
         Field("state_info"),
         Field("project_id"),
         Field("runtime_context", Kind.JSON),
-        Field("result", Kind.JSON, stored=False),
+        Field("result", Kind.VALUE, stored=False),
         Field("published", Kind.JSON),
         Field("published_global", Kind.JSON, stored=False),
         Field("processed", Kind.BOOLEAN),

@@ -81,6 +81,11 @@ def test_a_task_is_shown_with_its_result_in_mistrals_order(client):
     assert task["tags"] == ["early"]
 
 
+def test_a_result_that_is_null_is_a_result(client):
+    task = client.get(path_of(client.tasks_of(client.run("failing"))["other"])).json
+    assert (task["state"], task["result"]) == ("SUCCESS", "null")
+
+
 def test_a_list_of_tasks_has_no_results(client):
     execution = client.run("chain")
     task = client.tasks_of(execution)["first"]
