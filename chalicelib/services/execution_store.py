@@ -430,6 +430,8 @@ class ExecutionStore:
             if not has_time():
                 return False
             self.table.write_bulk([], rest)
+            if len(items) < _ITEMS_DELETED_AT_ONCE:
+                break
         self.payloads.delete_all(header.id)
         self.table.write_bulk([], [(header.id, HEADER_KEY)])
         return True
