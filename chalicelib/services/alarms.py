@@ -56,5 +56,10 @@ def _interval_sec(draft: Draft, now: float, interval_sec: float) -> float:
 
 
 def _moves(task: TaskExecution) -> bool:
-    """Whether an unfinished task goes on although its workflow has ended: a waiting join or a paused task does not."""
-    return task.state in (State.RUNNING, State.DELAYED) or (task.state is State.IDLE and task.started_at is None)
+    """Whether an unfinished task goes on although its workflow has ended: a join that waits does not.
+
+    A paused one does: its sub-workflows may be resumed without this workflow, and what they tell may be lost.
+    """
+    if task.state is State.IDLE:
+        return task.started_at is None
+    return task.state in (State.RUNNING, State.DELAYED, State.PAUSED)

@@ -44,6 +44,9 @@ _FOR_LIFE = (
 )
 _GROWING = ("next_ordinal", "stamp", "heard", "noticed", "turns_paged")
 
+# What goes on in a task with this state, even if its workflow has ended.
+_MOVING = (State.RUNNING, State.DELAYED, State.PAUSED)
+
 
 class Broken(AssertionError):
     """An invariant does not hold."""
@@ -249,7 +252,7 @@ class Watcher:
     def _check_alarm(self, mirror: Mirror, now: float) -> None:
         header = mirror.header
         moves = any(
-            task.state in (State.RUNNING, State.DELAYED) or (task.state is State.IDLE and task.started_at is None)
+            task.state in _MOVING or (task.state is State.IDLE and task.started_at is None)
             for task in header.frontier.values()
         )
         owes = any(subscription.is_owed for subscription in header.subscriptions)
@@ -257,12 +260,12 @@ class Watcher:
             self._need(header.wake_at is not None, mirror, "it owes notices, and no alarm rings")
         elif header.state.is_completed and not moves:
             self._need(header.wake_at is None, mirror, "an execution that has ended keeps an alarm")
-        elif not header.state.is_completed:
+        else:
             wakes = (
                 header.wake_at is not None
                 and header.wake_at <= now + 6 * 3600 + 60 + self._world.circumstances.skew_sec
             )
-            self._need(wakes, mirror, f"an unfinished execution wakes at {header.wake_at}, now is {now}")
+            self._need(wakes, mirror, f"with something unfinished in it, it wakes at {header.wake_at}, now is {now}")
 
     def _check_books(self, mirror: Mirror) -> None:
         """What the header keeps in short must be what all the tasks say."""
@@ -338,7 +341,7 @@ class Watcher:
         for mirror in self.mirrors.values():
             header = mirror.header
             self._need(header.state.is_completed, mirror, f"it never ended: {self._world.describe()}")
-            active = [t.name for t in header.frontier.values() if t.state in (State.RUNNING, State.DELAYED)]
+            active = [t.name for t in header.frontier.values() if t.state in _MOVING]
             self._need(not active, mirror, f"its tasks {active} never ended")
             self._check_told(mirror)
         self._need_few_deaths()

@@ -107,6 +107,8 @@ def test_a_result_of_an_item_that_lost_its_race_is_counted_without_waiting_for_a
         pytest.param(510582, id="nor was it told to the history what such an action had come to before"),
         pytest.param(20620, id="items stayed paused although the sub-workflow that paused them had ended"),
         pytest.param(424281, id="a stalled process was taken for one that asks when its time had long been up"),
+        pytest.param(424146, id="a failed workflow was not told the end of a sub-workflow that had been paused"),
+        pytest.param(424558, id="an item of a paused task whose start was lost never started in a failed workflow"),
     ],
 )
 def test_what_was_found_once_stays_mended(seed: int):

@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib.actions.action import action
 from chalicelib.actions.registry import Registry
-from chalicelib.engine.events import ActionCompleted, PauseRequested
+from chalicelib.engine.events import ActionCompleted, ActionUpdated, PauseRequested, ResumeRequested
 from chalicelib.limits import ALARM_INTERVAL_MAX_SEC, ALARM_INTERVAL_SEC
 from chalicelib.vocabulary import Result, State
 from tests.unit.services.long_stage import DAY_SEC, MINUTE_SEC, LongStage
@@ -136,6 +136,81 @@ def test_a_paused_execution_with_an_overdue_timer_is_not_looked_at_more_often(st
     stage.go_on(stage.clock.now() + 20 * DAY_SEC)
     assert stage.header(execution).state is State.PAUSED
     assert stage.wake_ups < 100
+
+
+LIMITED = "  timeout: 30\n  tasks:\n    t: {0}"
+HUMAN_CHILD = b"version: '2.0'\nchild: {tasks: {human: {action: std.async_noop}}}"
+
+
+def paused_until_it_failed(stage, task, pause):
+    """Start a workflow, have it paused until its time is over; what is left of it is its one task, paused."""
+    execution = stage.start(LIMITED.format(task))
+    stage.container.engine.handle(execution, pause)
+    stage.go_on(enough=lambda: stage.header(execution).state.is_completed)
+    header = stage.header(execution)
+    assert (header.state, [task.state for task in header.frontier.values()]) == (State.ERROR, [State.PAUSED])
+    return execution
+
+
+def task_state(stage, execution):
+    (task,) = stage.container.executions.tasks(stage.header(execution))
+    return task.state
+
+
+def children_of(stage, execution):
+    (task,) = stage.header(execution).frontier.values()
+    return [action.execution_id for action in stage.container.executions.actions(stage.header(execution), task)]
+
+
+def test_the_end_of_a_paused_sub_workflow_that_is_lost_is_found_although_its_parent_has_ended(stage):
+    stage.define(HUMAN_CHILD)
+    execution = paused_until_it_failed(stage, "{workflow: child}", PauseRequested())
+    (child,) = children_of(stage, execution)
+    turns = stage.container.engine.turns
+    # Its process dies before it tells its parent.
+    turns.submit(child, ResumeRequested())
+    turns.submit(child, ActionCompleted(1, 0, Result(data={})))
+
+    stage.go_on()
+
+    assert stage.header(child).state is State.SUCCESS
+    assert task_state(stage, execution) is State.SUCCESS
+    assert stage.alarms() == []
+
+
+def test_an_item_whose_start_was_lost_starts_although_a_pause_kept_its_task_until_the_workflow_ended(
+    stage, monkeypatch
+):
+    stage.define(HUMAN_CHILD)
+    dispatcher = stage.container.engine.dispatcher
+    begin = dispatcher.start_child
+    with monkeypatch.context() as patched:
+        patched.setattr(dispatcher, "start_child", lambda parent, ordinal, n: None if n else begin(parent, ordinal, n))
+        task = "{with-items: 'i in <% [1, 2] %>', workflow: child}"
+        execution = paused_until_it_failed(stage, task, PauseRequested())
+    first, second = children_of(stage, execution)
+    assert stage.header(second) is None
+
+    stage.go_on(stage.clock.now() + HEALED_SEC)
+
+    stage.container.engine.handle(first, ResumeRequested())
+    for child in (first, second):
+        stage.container.engine.handle(child, ActionCompleted(1, 0, Result(data={})))
+    stage.go_on()
+    assert task_state(stage, execution) is State.SUCCESS
+    assert stage.alarms() == []
+
+
+def test_the_time_limit_of_a_paused_task_holds_although_its_workflow_has_ended(stage):
+    began = stage.clock.now()
+    paused = ActionUpdated(1, 0, State.PAUSED)
+    execution = paused_until_it_failed(stage, "{action: std.async_noop, timeout: 7200}", paused)
+
+    stage.go_on(enough=lambda: not stage.header(execution).frontier)
+
+    assert task_state(stage, execution) is State.ERROR
+    assert 0 <= stage.clock.now() - began - 7200 <= MINUTE_SEC
+    assert stage.alarms() == []
 
 
 def test_the_index_has_one_entry_for_each_unfinished_execution_and_none_for_others(stage):

@@ -6,13 +6,14 @@ import pytest
 
 from chalicelib.adapters.memory import ManualClock
 from chalicelib.engine import codec
+from chalicelib.engine.events import ActionCompleted, PauseRequested, ResumeRequested
 from chalicelib.errors import ConflictException, MistralError
 from chalicelib.services.engine import StartRequest
 from chalicelib.services.execution_places import ALARM_SHARDS, ended_value
 from chalicelib.services.expiration import ExpirationPolicy
 from chalicelib.services.ports import INDEX_ALARM, Put
 from chalicelib.settings import Settings
-from chalicelib.vocabulary import State
+from chalicelib.vocabulary import Result, State
 from chalicelib.wiring import Ports, assemble
 from tests.in_memory import PROJECT, World
 
@@ -144,6 +145,30 @@ def test_what_has_not_ended_never_expires():
     stage.tick(300)
 
     assert stage.exists(waiting.id)
+
+
+def test_a_root_that_ended_before_its_paused_sub_workflow_expires_after_it():
+    stage = Stage()
+    stage.upload(
+        "version: '2.0'\nchild:\n  tasks:\n    a: {action: std.async_noop}\n"
+        "parent:\n  timeout: 30\n  tasks:\n    t: {workflow: child}\n"
+    )
+    root = stage.begin("parent")
+    engine, store = stage.container.engine, stage.container.executions
+    engine.handle(root.id, PauseRequested())
+    stage.go_on(root.id, lambda header: header.state.is_completed)
+    header = store.header(root.id)
+    assert header is not None
+    child = header.frontier[1].actions[0].execution_id
+    assert child is not None
+    stage.tick(200)
+    assert stage.exists(root.id)
+
+    engine.handle(child, ResumeRequested())
+    engine.handle(child, ActionCompleted(1, 0, Result(data={})))
+    stage.tick(75)
+
+    assert not stage.exists(root.id)
 
 
 def test_ignored_states_stay():
