@@ -37,14 +37,19 @@ def _owed_for(task: TaskExecution, action: ActionExecution) -> Effect:
     return RunAction(task.ordinal, action.number, action.is_pure, action.target, action.timeout_sec)
 
 
+def is_at_work(task: TaskExecution) -> bool:
+    """Whether an action execution of a task has not ended, as far as the task knows."""
+    if task.has_items:
+        return task.items is not None and task.items.started != task.items.finished
+    return any(not action.state.is_completed for action in task.actions)
+
+
 def unfinished_actions(draft: Draft, task: TaskExecution, *, paused: bool = False) -> list[ActionExecution]:
     """The action executions of a task that run now, and the sub-workflows that are paused, if asked for.
 
     Raises MissingData.
     """
-    if task.state not in (State.RUNNING, State.PAUSED):
-        return []
-    if task.has_items and (task.items is None or task.items.started == task.items.finished):
+    if task.state not in (State.RUNNING, State.PAUSED, State.WAITING) or not is_at_work(task):
         return []
     return [
         action

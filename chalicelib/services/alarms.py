@@ -11,6 +11,7 @@ from typing import Final
 
 from chalicelib.engine.draft import Draft
 from chalicelib.engine.effects import Continue, Notify, RunAction, StartSubworkflow
+from chalicelib.engine.reconcile import is_at_work
 from chalicelib.engine.records import TaskExecution
 from chalicelib.limits import ALARM_INTERVAL_MAX_SEC, DELAYED_MESSAGE_MAX_SEC
 from chalicelib.vocabulary import State
@@ -56,10 +57,13 @@ def _interval_sec(draft: Draft, now: float, interval_sec: float) -> float:
 
 
 def _moves(task: TaskExecution) -> bool:
-    """Whether an unfinished task goes on although its workflow has ended: a join that waits does not.
+    """Whether an unfinished task goes on although its workflow has ended.
 
-    A paused one does: its sub-workflows may be resumed without this workflow, and what they tell may be lost.
+    A paused one does: its sub-workflows may be resumed without this workflow, and what they tell may be lost. A join
+    that waits does not, unless something of an earlier run of it is still under way.
     """
     if task.state is State.IDLE:
         return task.started_at is None
+    if task.state is State.WAITING:
+        return bool(task.timers) or is_at_work(task)
     return task.state in (State.RUNNING, State.DELAYED, State.PAUSED)
