@@ -15,6 +15,7 @@ from chalicelib.adapters.aws import Aws
 from chalicelib.adapters.clock import SystemClock, SystemEntropy
 from chalicelib.adapters.key_sets import JsonFetcher
 from chalicelib.adapters.memory import MemoryPayloads, MemoryQueue, MemoryTable
+from chalicelib.adapters.patience import Patience, PatientPayloads, PatientQueue, PatientTable
 from chalicelib.adapters.payloads import CachedPayloads, S3Payloads
 from chalicelib.adapters.queues import SqsQueue
 from chalicelib.adapters.secrets import secret_text
@@ -310,13 +311,15 @@ def memory_container() -> Container:
 
 def aws_ports(settings: Settings) -> Ports:
     """The world on AWS, or on an emulator of it."""
-    aws = Aws(settings.region, endpoint_url=settings.endpoint_url)
+    aws, clock = Aws(settings.region, endpoint_url=settings.endpoint_url), SystemClock()
+    patience = Patience(clock, time.sleep)
+    payloads = PatientPayloads(S3Payloads(aws, settings.payload_bucket, shared_path=settings.shared_path), patience)
     return Ports(
-        executions=DynamoTable(aws, f"{settings.table_prefix}executions"),
-        definitions=DynamoTable(aws, f"{settings.table_prefix}definitions"),
-        queue=SqsQueue(aws, _queue_urls(aws, settings)),
-        payloads=CachedPayloads(S3Payloads(aws, settings.payload_bucket, shared_path=settings.shared_path)),
-        clock=SystemClock(),
+        executions=PatientTable(DynamoTable(aws, f"{settings.table_prefix}executions"), patience),
+        definitions=PatientTable(DynamoTable(aws, f"{settings.table_prefix}definitions"), patience),
+        queue=PatientQueue(SqsQueue(aws, _queue_urls(aws, settings)), patience),
+        payloads=CachedPayloads(payloads),
+        clock=clock,
         entropy=SystemEntropy(),
         fetch_json=JsonFetcher(allows_http=settings.stage == "local"),
         read_secret=partial(secret_text, aws),

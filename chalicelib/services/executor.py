@@ -35,6 +35,7 @@ from chalicelib.services.cron_firing import CronFiring
 from chalicelib.services.dispatcher import Carried
 from chalicelib.services.engine import EngineService
 from chalicelib.services.maintenance import Maintenance
+from chalicelib.services.patience import patient_until
 from chalicelib.services.poison import Deadly, Poison
 from chalicelib.services.polls import Hopeless, Polls
 from chalicelib.services.ports import Clock, Item, Put, Queue
@@ -100,10 +101,14 @@ class Executor:
         return True
 
     def handle(self, body: JsonObject, thread: Thread, receives: int = 1) -> None:
-        """Work on one message.
+        """Work on one message, patiently.
 
         Raises LeaveMessage to have it come again, KeyError and ValueError for one that makes no sense.
         """
+        with patient_until(thread.deadline - TURN_RESERVE_SEC):
+            self._handle(body, thread, receives)
+
+    def _handle(self, body: JsonObject, thread: Thread, receives: int) -> None:
         execution_id = body["x"]
         until = thread.deadline - TURN_RESERVE_SEC
         match body["kind"]:

@@ -111,10 +111,14 @@ class Polls:
 
         Raises LeaveMessage while it is unknown whether the present claimer lives, Hopeless.
         """
+        claim: Claim | None = None
         for _ in range(_RACES_MAX):
             held = self._claims.find(header, task, action)
             if held is None or held.claim.poll is None:
                 return None
+            if claim is not None and held.claim == claim:
+                # Our own claim, of which the answer got lost.
+                return held
             step = step_for(held.claim, number=number, receives=receives, now=self._clock.now())
             if step is Step.GIVE_UP:
                 raise Hopeless
@@ -146,12 +150,16 @@ class Polls:
         Nothing happens if the claim has gone to another, or the action has ended. Raises LeaveMessage.
         """
         poll = next_poll(pending, held.claim.poll if held is not None else None, self._clock.now())
+        noted = Claim("", 0.0, poll)
         for _ in range(_RACES_MAX):
             held = held or self._claims.find(header, task, action)
-            if held is None or held.claim.claimer != thread.claimer:
+            is_noted = held is not None and held.claim == noted
+            if held is None or not (is_noted or held.claim.claimer == thread.claimer):
                 return
             try:
-                self._claims.write(header, task, action, held, Claim("", 0.0, poll))
+                # It is there already where the answer to the writing got lost.
+                if not is_noted:
+                    self._claims.write(header, task, action, held, noted)
             except ConflictException:
                 held = None
                 continue

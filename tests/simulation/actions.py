@@ -3,6 +3,7 @@
 from chalicelib.actions.registry import ActionContext, FunctionAction, Pending, Polling, Registry, action
 from chalicelib.engine.identity import address_of
 from chalicelib.vocabulary import Json, Result
+from tests.simulation.examples import SCRIPT, Answer
 from tests.simulation.stage import Stage
 
 
@@ -11,7 +12,8 @@ class SimulatedRegistry(Registry):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
-        for made in (_work(stage), _started(stage), _polled(stage)):
+        scripted = [_scripted(stage, name, answer) for name, answer in SCRIPT.items()]
+        for made in (_work(stage), _started(stage), _polled(stage), *scripted):
             self._built_in[made.name] = made
         # What happens to be installed is no part of the world; looking for it would take longer than most runs.
         self.__dict__["_entry_points"] = {}
@@ -42,6 +44,23 @@ def _work(stage: Stage) -> FunctionAction:
         return value
 
     return work
+
+
+def _scripted(stage: Stage, name: str, answer: Answer) -> FunctionAction:
+    @action(name)
+    def act(context: ActionContext, **given: Json) -> Json:
+        """Take some time, and answer what the script says."""
+        identifier = context.action_execution_id or ""
+        stage.begins(identifier)
+        try:
+            stage.takes(1)
+        finally:
+            stage.ends(identifier)
+        if doom := stage.doom_of(identifier):
+            return Result(error=doom)
+        return answer(given, _number(context))
+
+    return act
 
 
 def _started(stage: Stage) -> FunctionAction:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from chalicelib.actions.publishers import Announcement
 from chalicelib.actions.registry import AwsSettings, EgressPolicy
+from chalicelib.adapters.patience import Patience, PatientPayloads, PatientQueue, PatientTable
 from chalicelib.expressions.options import Options
 from chalicelib.limits import ALARM_INTERVAL_SEC
 from chalicelib.services.action_calls import ExecutorSettings
@@ -46,11 +47,12 @@ class Process:
         off = Random(f"{self.name} {world.circumstances.skew_sec}")
         clock = SkewedClock(world.clock, off.uniform(-1, 1) * world.circumstances.skew_sec)
         self.is_old = off.random() < world.circumstances.old_share
-        table = MortalTable(world.table, self)
-        queue = MortalQueue(world.queue, self)
+        patience = Patience(clock, world.sleeps, jitter=lambda: 0.5)
+        table = PatientTable(MortalTable(world.table, self), patience)
+        queue = PatientQueue(MortalQueue(world.queue, self), patience)
         definitions = cast(Definitions, world.library)
         registry = world.registry
-        self.store = ExecutionStore(table, MortalPayloads(world.payloads, self))
+        self.store = ExecutionStore(table, PatientPayloads(MortalPayloads(world.payloads, self), patience))
         settings = TurnSettings(Options(), FIELD_BYTES_MAX, ALARM_INTERVAL_SEC)
         turns = Turns(self.store, definitions, registry, clock, settings, pause=world.waits)
         self.engine = EngineService(turns, Dispatcher(turns, queue, clock), definitions, clock, world.entropy)

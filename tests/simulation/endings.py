@@ -95,8 +95,8 @@ def _orphans(world: World, header: WorkflowExecution) -> Iterator[str]:
         BIRTH_PREFIX: lambda rest: rest in header.kept,
         FOUND_PREFIX: lambda rest: rest in digests,
         FRONT_PREFIX: lambda rest: int(rest, 16) in header.fronts,
-        # It is cleared after the turn that took it in, before which a process may die.
-        PARKED_PREFIX: lambda rest: world.crashes > 0 and header.state.is_completed,
+        # It is cleared after the turn that took it in, before which a process may die, and may fail.
+        PARKED_PREFIX: lambda rest: world.crashes + world.refusals > 0 and header.state.is_completed,
     }
     for item in world.table.query(header.id):
         kind, mark, rest = item.key.partition("#")

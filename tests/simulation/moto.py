@@ -36,6 +36,7 @@ from chalicelib.adapters.tables import WRITE_BATCH_MAX, DynamoTable, create_tabl
 from chalicelib.local.emulator import safe_moto
 from chalicelib.services.ports import Item, Put, Write
 from tests.simulation.doors import Process
+from tests.simulation.examples import EXAMPLES
 from tests.simulation.faults import Crash
 from tests.simulation.outcomes import outcome
 from tests.simulation.runs import bounds, start, undisturbed
@@ -44,6 +45,7 @@ from tests.simulation.world import Circumstances, World
 
 BUCKET = "payloads"
 THROTTLED_TIMES = 2
+CASES = {**CORPUS, **EXAMPLES}
 _STUB = BotocoreStubber.__call__
 
 
@@ -200,7 +202,7 @@ def run_behind(wire: Wire, case: Case) -> tuple[dict[str, Any], frozenset[tuple[
 
 def problem_with(title: str, trouble: Trouble, at: int, *, small: bool) -> str | None:
     """What is wrong with a run in which one request is struck."""
-    case, wire = CORPUS[title], Wire(at, trouble)
+    case, wire = CASES[title], Wire(at, trouble)
     where = f"{title}: {trouble} at request {at}"
     with bounds(small=small):
         try:
@@ -217,7 +219,7 @@ def problems(title: str, *, stride: int, first: int, small: bool, runs: Counter[
     """What goes wrong in a workflow, at every so-manyth request."""
     whole = Wire(-1, Trouble.NONE)
     with bounds(small=small):
-        run_behind(whole, CORPUS[title])
+        run_behind(whole, CASES[title])
     found = []
     for at in range(1 + first % stride, whole.requests + 1, stride):
         for trouble in list(Trouble)[1:]:
@@ -236,18 +238,18 @@ def emulator() -> Iterator[None]:
 
 
 def main() -> int:
-    """Run the whole corpus, or one of its workflows."""
+    """Run the whole corpus and the examples, or one of these workflows."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.moto", description=__doc__)
     parser.add_argument("--stride", type=int, default=7, help="strike every so-manyth request")
     parser.add_argument("--seed", type=int, default=1, help="where each workflow begins")
-    parser.add_argument("--workflow", choices=sorted(CORPUS), help="just this one")
+    parser.add_argument("--workflow", choices=sorted(CASES), help="just this one")
     parser.add_argument("--small", action="store_true", help="small bounds: waves, pages, and values in S3")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     random, runs = Random(options.seed), Counter[str]()
     began, failed = time.monotonic(), 0
     with emulator():
-        for title in [options.workflow] if options.workflow else CORPUS:
+        for title in [options.workflow] if options.workflow else CASES:
             first = random.randrange(options.stride)
             found = problems(title, stride=options.stride, first=first, small=options.small, runs=runs)
             failed += len(found)

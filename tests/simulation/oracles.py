@@ -377,6 +377,7 @@ class Watcher:
     def deaths(self) -> list[tuple[str, str]]:
         """The paths of the actions that ended because their executor died, and their errors."""
         found = []
+        died_rarely = self._world.crashes + self._world.given_up < 3 and not self._world.queue.dead
         for partition, mirror in self.mirrors.items():
             for task, action in mirror.actions():
                 error = None if action.result is None else self._world.store.value(partition, action.result.error)
@@ -385,14 +386,15 @@ class Watcher:
                     found.append((self.path(partition, task.ordinal, action.number), str(error)))
                     if action.safe_rerun and error != given_up:
                         self._need(False, mirror, f"the safe-rerun action of {task.name} is told to be none")
-                    if action.safe_rerun and not self._world.queue.dead and self._world.crashes < 3:
+                    if action.safe_rerun and died_rarely:
                         self._need(False, mirror, f"the safe-rerun action of {task.name} was given up")
         return found
 
     def _need_few_deaths(self) -> None:
-        deaths = self.deaths()
-        if len(deaths) > self._world.crashes + len(self._world.circumstances.doomed):
-            self._world.problems.append(f"{self._world.crashes} processes died, but the actions {deaths} failed of it")
+        deaths, world = self.deaths(), self._world
+        died = world.crashes + world.given_up
+        if len(deaths) > died + len(world.circumstances.doomed):
+            world.problems.append(f"{died} processes died, or gave up, but the actions {deaths} failed of it")
 
     def _check_cancelled(self) -> None:
         for mirror in self.mirrors.values():

@@ -1,10 +1,17 @@
-"""The ports of a process that can die: every call may crash before, within or after its effect, or lose a race."""
+"""The ports of a process in an unkind world.
+
+At every call the process may die before, within or after the effect, or lose a race; or AWS refuses the call, or does
+not answer it, for longer than the clients of the real adapters try.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
+from pynamodb.exceptions import GetError, PutError, PynamoDBException, QueryError
 
 from chalicelib.adapters.bounds import bulk_plan
 from chalicelib.adapters.memory import MemoryPayloads, MemoryTable
@@ -16,9 +23,20 @@ from chalicelib.vocabulary import JsonObject
 from tests.simulation.faults import Crash, Delivery, Fault
 
 T = TypeVar("T")
+# What the real adapters raise when AWS refuses or does not answer.
+UNAVAILABLE = (PynamoDBException, ClientError, BotoCoreError)
 RECEIVES_MAX = 5
 # The fields of the header that the former version does not know: those of the history.
 NEW_KEYS = frozenset("HxjK")
+# What PynamoDB makes of errors of botocore.
+_TABLE_ERRORS: dict[str, type[PynamoDBException]] = {
+    "table.get": GetError,
+    "table.get_many": GetError,
+    "table.query": QueryError,
+    "table.write": PutError,
+    "table.write_bulk": PutError,
+    "table.list_index": QueryError,
+}
 VISIBILITY_SEC = {"tasks": 720.0, "tasks-long": 5400.0, "notifications": 360.0}
 
 
@@ -44,10 +62,32 @@ def call(process: Mortal, operation: str, act: Callable[[], T], within: Callable
         raise Crash(operation)
     if fault is Fault.LOST_RACE:
         raise ConflictException("Another writer was faster, says the simulation.")
+    if fault is Fault.THROTTLED_WITHIN and within is not None:
+        within()
+    if fault in (Fault.THROTTLED, Fault.THROTTLED_WITHIN):
+        raise _refusal(operation)
     result = act()
     if fault is Fault.CRASH_AFTER:
         raise Crash(operation)
+    if fault is Fault.TIMED_OUT:
+        raise _silence(operation)
     return result
+
+
+def _refusal(operation: str) -> Exception:
+    """What an adapter raises when AWS goes on refusing."""
+    return _as_raised(
+        ClientError({"Error": {"Code": "ThrottlingException", "Message": "slower"}}, operation), operation
+    )
+
+
+def _silence(operation: str) -> Exception:
+    """What an adapter raises when there is no answer."""
+    return _as_raised(ReadTimeoutError(endpoint_url=operation), operation)
+
+
+def _as_raised(error: Exception, operation: str) -> Exception:
+    return _TABLE_ERRORS[operation](str(error), error) if operation in _TABLE_ERRORS else error
 
 
 def former(write: Write) -> Write:

@@ -22,9 +22,11 @@ from chalicelib.engine.events import (
 from chalicelib.services import turns
 from chalicelib.vocabulary import State
 from tests.simulation.endings import faults_at_the_end
-from tests.simulation.faults import PROMPT, Delivery, NoFaults, RandomFaults
+from tests.simulation.examples import EXAMPLES
+from tests.simulation.faults import PROMPT, Delivery, NoFaults, RandomFaults, WithRefusals
 from tests.simulation.oracles import Broken
 from tests.simulation.outcomes import outcome
+from tests.simulation.people import employ_person
 from tests.simulation.rebuilding import differences
 from tests.simulation.workflows import CORPUS, Case, random_case
 from tests.simulation.world import Circumstances, World
@@ -45,6 +47,8 @@ SMALL_BOUNDS = (
 # From this seed on, workflows have the rest of the language, clocks differ, some processes run the former version of
 # the code, and operators change environments. Those below are as they were when they found something.
 WIDE = 100_000
+# From this one on, AWS also refuses calls or does not answer them, and the examples are among the workflows.
+REFUSED = 600_000
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,16 @@ def plan_of(seed: int, *, verbose: bool = False) -> Plan:
             circumstances, skew_sec=wide.choice([0.0, 0.5, 3.0]), old_share=wide.choice([0.0, 0.0, 0.5])
         )
     has_operator = random.random() < 0.3
-    return Plan(seed, case, circumstances, has_operator, is_small=random.random() < 0.3)
+    plan = Plan(seed, case, circumstances, has_operator, is_small=random.random() < 0.3)
+    return _with_refusals(plan) if seed >= REFUSED else plan
+
+
+def _with_refusals(plan: Plan) -> Plan:
+    random = Random(f"refused {plan.seed}")
+    case = EXAMPLES[random.choice(sorted(EXAMPLES))] if random.random() < 0.05 else plan.case
+    per_mille, in_a_row = random.choice([0, 2, 10, 40]), random.choice([1, 1, 5, 60])
+    faults = WithRefusals(plan.circumstances.faults, random, per_mille, in_a_row, random.choice([1, 4, 12]))
+    return replace(plan, case=case, circumstances=replace(plan.circumstances, faults=faults))
 
 
 def run_seed(seed: int, *, verbose: bool = False) -> World:
@@ -141,6 +154,8 @@ def bounds(*, small: bool) -> Iterator[None]:
 
 def start(world: World, case: Case) -> None:
     world.start(case.workflow, dict(case.input), dict(case.params))
+    if case.answers:
+        employ_person(world, case.answers)
 
 
 def undisturbed(case: Case, doomed: frozenset[tuple[str, str]] = frozenset()) -> World:

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.simulation.runs import WIDE, plan_of, run_seed, undisturbed
+from tests.simulation.examples import EXAMPLES
+from tests.simulation.faults import REFUSALS, WithRefusals
+from tests.simulation.runs import REFUSED, WIDE, plan_of, run_seed, undisturbed
 from tests.simulation.widening import FEATURES, features_of
 from tests.simulation.workflows import CORPUS
 from tests.simulation.world import BEGINNING
 
 BATCHES = 10
 WIDE_BATCHES = 4
+REFUSED_BATCHES = 2
 SEEDS_PER_BATCH = 15
 
 
@@ -51,6 +54,21 @@ def test_every_invariant_holds_for_every_seed(batch: int):
 @pytest.mark.parametrize("batch", range(WIDE_BATCHES))
 def test_every_invariant_holds_in_the_whole_language_with_clocks_that_differ_and_two_versions_of_the_code(batch: int):
     assert faults_of(seeds_of(batch, WIDE)) == []
+
+
+@pytest.mark.parametrize("batch", range(REFUSED_BATCHES))
+def test_every_invariant_holds_where_aws_refuses_calls_or_does_not_answer_them(batch: int):
+    assert faults_of(seeds_of(batch, REFUSED)) == []
+
+
+def test_the_seeds_use_refusals_of_all_kinds():
+    plans = [plan_of(seed) for batch in range(REFUSED_BATCHES) for seed in seeds_of(batch, REFUSED)]
+    faults = [plan.circumstances.faults for plan in plans]
+    used = [each for each in faults if isinstance(each, WithRefusals) and each.per_mille]
+
+    assert {fault for each in used for call in range(10_000) if (fault := each.at(call, "")) in REFUSALS} == REFUSALS
+    assert any(each.in_a_row > 1 for each in used)
+    assert any(plan.case in EXAMPLES.values() for plan in plans)
 
 
 def test_the_seeds_use_every_feature_of_the_language():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from random import Random
 from typing import Any
@@ -62,8 +63,8 @@ def _widen_task(task: Body, random: Random, *, is_direct: bool) -> None:
 def features_of(document: Body) -> Counter[str]:
     """What a document uses, and how often."""
     found: Counter[str] = Counter()
-    for name, body in document.items():
-        if name == "version":
+    for name, body in document.get("workflows", document).items():
+        if name in ("version", "name", "actions"):
             continue
         found.update(key for key in body if key != "tasks" and key not in ("type", "timeout"))
         found["type:reverse"] += body.get("type") == "reverse"
@@ -89,9 +90,10 @@ def _features_of_task(name: str, task: Body) -> Counter[str]:
         if isinstance(listed, dict):
             found.update(f"publish:{scope}" for scope in listed["publish"])
             listed = listed["next"]
-        for link in listed:
+        for link in [listed] if isinstance(listed, str) else listed:
             target = next(iter(link)) if isinstance(link, dict) else link
             found["condition"] += isinstance(link, dict)
             found["circle"] += target == name
-            found[f"command:{target}"] += target in ("fail", "succeed", "pause")
+            command = re.split(r"[ (]", target)[0]
+            found[f"command:{command}"] += command in ("fail", "succeed", "pause")
     return found

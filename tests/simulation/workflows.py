@@ -17,11 +17,14 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
+    """``answers``: what a person answers to the asynchronous actions of tasks, by their names."""
+
     text: str
     workflow: str = "main"
     input: Body = field(default_factory=dict)
     params: Body = field(default_factory=dict)
     exact: bool = True
+    answers: Body = field(default_factory=dict)
 
 
 CORPUS = {

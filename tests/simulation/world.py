@@ -29,10 +29,10 @@ from chalicelib.services.ports import INDEX_ALARM
 from chalicelib.vocabulary import JsonObject, Result, State
 from tests.simulation.actions import SimulatedRegistry
 from tests.simulation.doors import Door, Process
-from tests.simulation.faults import PROMPT, Crash, Delivery, Fault, Faults, NoFaults
+from tests.simulation.faults import CRASHES, PROMPT, REFUSALS, Crash, Delivery, Fault, Faults, NoFaults
 from tests.simulation.library import Library
 from tests.simulation.oracles import Watcher
-from tests.simulation.ports import Letter, SimulatedQueue
+from tests.simulation.ports import UNAVAILABLE, Letter, SimulatedQueue
 
 BEGINNING = 1_700_000_000.123
 STEPS_MAX = 30_000
@@ -91,6 +91,9 @@ class World:
         self.told: dict[tuple[str, str], list[str]] = {}
         self._refusals: Counter[tuple[str, str]] = Counter()
         self.crashes = 0
+        self.refusals = 0
+        # How many executors' patience was at its end.
+        self.given_up = 0
         self.port_calls = 0
         self.trace: list[str] = []
         self.problems: list[str] = []
@@ -126,9 +129,9 @@ class World:
         """A request to the API; with ``insists`` it is repeated while the service does not answer."""
 
         def ended(error: BaseException | None) -> None:
-            if insists and isinstance(error, (Crash, ConflictException)):
+            if insists and isinstance(error, (Crash, ConflictException, *UNAVAILABLE)):
                 self.asks(title, act, after_sec=1.0, insists=True)
-            elif error is not None and not isinstance(error, (Crash, MistralError)):
+            elif error and not isinstance(error, (Crash, MistralError, *UNAVAILABLE)):
                 self.problems.append(f"{title}: {error!r}")
 
         self._appoint(after_sec, lambda: self._open("api", title, act, 30.0, ended))
@@ -304,6 +307,7 @@ class World:
             pool = self._pools[door.process.kind]
             pool[pool.index(door.process)] = self._process(door.process.kind)
         elif door.error is not None:
+            self.given_up += door.process.kind == "executor" and isinstance(door.error, UNAVAILABLE)
             self._note(f"{door.process.name}: {door.error!r}")
         door.ended(door.error)
 
@@ -320,7 +324,7 @@ class World:
         def ended(error: BaseException | None) -> None:
             if error is None:
                 self.queue.delete(letter)
-            elif not isinstance(error, (Crash, LeaveMessage, ConflictException)):
+            elif not isinstance(error, (Crash, LeaveMessage, ConflictException, *UNAVAILABLE)):
                 self.problems.append(f"message {letter.body} failed with {error!r}")
 
         self._open("executor", f"message {letter.number}/{letter.receive_count} {letter.body}", act, limit_sec, ended)
@@ -338,8 +342,9 @@ class World:
         fault = self.circumstances.faults.at(self.port_calls, operation)
         if fault is not Fault.NONE:
             self._note(f"{process.name}: {fault} at {operation} (call {self.port_calls})")
-        if fault in (Fault.CRASH_BEFORE, Fault.CRASH_WITHIN, Fault.CRASH_AFTER):
+        if fault in CRASHES:
             process.has_died = True
+        self.refusals += fault in REFUSALS
         return fault
 
     def tells(self, publisher: str, announcement: Announcement) -> None:
@@ -359,6 +364,13 @@ class World:
         """A process waits a moment before it tries again."""
         if self.circumstances.doors > 1:
             self._hand_back(self.random.random() * 0.3)
+
+    def sleeps(self, seconds: float) -> None:
+        """A process waits before it makes a call again that was refused."""
+        if self.circumstances.doors > 1:
+            self._hand_back(seconds)
+        else:
+            self.clock.advance(seconds)
 
     def takes(self, seconds: float) -> None:
         """An action takes its time; its process may die in it."""
