@@ -26,6 +26,8 @@ from chalicelib.services.ports import Clock
 from chalicelib.vocabulary import Result
 
 _RACES_MAX: Final = 3
+# What an action has said is lost when its note is not written: whoever holds that tries more often.
+_NOTE_RACES_MAX: Final = 12
 
 
 class Hopeless(Exception):
@@ -151,7 +153,7 @@ class Polls:
         """
         poll = next_poll(pending, held.claim.poll if held is not None else None, self._clock.now())
         noted = Claim("", 0.0, poll)
-        for _ in range(_RACES_MAX):
+        for _ in range(_NOTE_RACES_MAX):
             held = held or self._claims.find(header, task, action)
             is_noted = held is not None and held.claim == noted
             if held is None or not (is_noted or held.claim.claimer == thread.claimer):
