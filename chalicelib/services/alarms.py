@@ -60,10 +60,11 @@ def _moves(task: TaskExecution) -> bool:
     """Whether an unfinished task goes on although its workflow has ended.
 
     A paused one does: its sub-workflows may be resumed without this workflow, and what they tell may be lost. A join
-    that waits does not, unless something of an earlier run of it is still under way.
+    that waits does not, nor does a task that a pause holds back, unless time is limited for them, or something of an
+    earlier run is still under way.
     """
+    if task.timers or is_at_work(task):
+        return True
     if task.state is State.IDLE:
         return task.started_at is None
-    if task.state is State.WAITING:
-        return bool(task.timers) or is_at_work(task)
     return task.state in (State.RUNNING, State.DELAYED, State.PAUSED)

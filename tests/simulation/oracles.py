@@ -83,7 +83,7 @@ class Watcher:
         self._world = world
         self.mirrors: dict[str, Mirror] = {}
         self.revives = False  # an operator may rerun or skip tasks
-        self.successes = 0  # how often an operator has ended a workflow with SUCCESS
+        self.ends_by_hand = False  # an operator has ended a workflow with SUCCESS
         self.header_bytes_max = 0
 
     @property
@@ -183,8 +183,8 @@ class Watcher:
         # One turn may see a workflow resumed, run and ended.
         legal = legal or (old.state is State.PAUSED and new.state.is_completed)
         self._need(legal, mirror, f"the workflow went from {old.state} to {new.state}")
-        # Whoever ends what has succeeded once more has its output evaluated anew, as on Mistral.
-        if old.state.is_completed and new.state is old.state and not self.revives and self.successes < 2:
+        # Whoever ends what has succeeded has its output evaluated anew, as on Mistral.
+        if old.state.is_completed and new.state is old.state and not (self.revives or self.ends_by_hand):
             self._need(old.output == new.output, mirror, "the output changed after the end")
         timed_out = new.state is State.ERROR and old.state is not new.state and "timed out" in (new.state_info or "")
         if timed_out and old.timers and (new.state_info or "").startswith("Workflow"):
@@ -257,7 +257,8 @@ class Watcher:
         moves = any(
             task.state in _MOVING
             or (task.state is State.IDLE and task.started_at is None)
-            or (task.state is State.WAITING and (task.timers or is_at_work(task)))
+            or task.timers
+            or is_at_work(task)
             for task in header.frontier.values()
         )
         owes = any(subscription.is_owed for subscription in header.subscriptions)

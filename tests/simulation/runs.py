@@ -240,7 +240,7 @@ def _command(world: World, random: Random, *, revives: bool, changes_env: bool) 
         reset = not task.has_items or random.random() < 0.5
         events = [RerunRequested(task.ordinal, reset=reset), SkipRequested(task.ordinal)]
     event = random.choice(events)
-    world.watcher.successes += isinstance(event, StopRequested) and event.state is State.SUCCESS
+    world.watcher.ends_by_hand |= isinstance(event, StopRequested) and event.state is State.SUCCESS
     world.sends(header.id, event)
     if changes_env and header.state in (State.PAUSED, State.ERROR):
         world.sends(header.id, DescriptionChanged("changed", {"level": 1, "other": [1, 2]}))
