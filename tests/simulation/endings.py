@@ -70,7 +70,7 @@ def _families(world: World, headers: list[WorkflowExecution]) -> Iterator[str]:
                     continue
                 elif action.accepted and action.state.is_completed and action.state is not child.state:
                     yield f"{child.workflow_name} is {child.state}, its parent took it for {action.state}"
-                elif not task.state.is_completed and child.state.is_completed:
+                elif child.state.is_completed and not (task.state.is_completed or action.state.is_completed):
                     yield f"{child.workflow_name} is {child.state}, and its parent still waits for it"
 
 
