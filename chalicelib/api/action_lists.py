@@ -79,14 +79,14 @@ def _openstack(registry: Registry, sought: str | None) -> Iterable[JsonObject]:
 
 
 def _behind(marker: str | None, query: ListQuery, unordered: Iterable[JsonObject]) -> list[JsonObject] | None:
-    """The rows of one part behind its marker, ``None`` if that is not among them."""
-    ordered = [dict(row) for row in in_order(query.sort, unordered)]
+    """The rows of one part behind its marker, as many as a page has; ``None`` if the marker is not among them."""
+    ordered = in_order(query.sort, unordered)
     if marker is not None:
         places = [at for at, row in enumerate(ordered) if marker in (row["id"], row["name"])]
         if not places:
             return None
         ordered = ordered[places[-1] + 1 :]
-    return [shown_action(row) for row in ordered if query.matches(row)]
+    return list(islice((shown_action(dict(row)) for row in ordered if query.matches(row)), query.limit))
 
 
 def _generated(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
-from functools import cmp_to_key
 from typing import Final
 from urllib.parse import quote
 
@@ -221,7 +220,11 @@ def next_link(query: ListQuery, last: str) -> str:
 
 def in_order(sort: Sequence[SortKey], rows: Iterable[Row]) -> list[Row]:
     """The rows in the order asked for. As in a database, what is absent comes first, and last when descending."""
-    return sorted(rows, key=cmp_to_key(_Comparison(sort)))
+    ordered = list(rows)
+    # Sorting is stable, so the last key comes first.
+    for key in reversed(sort):
+        ordered.sort(key=lambda row, name=key.name: _sortable(row.get(name)), reverse=key.descending)  # type: ignore[misc]
+    return ordered
 
 
 class _Comparison:
