@@ -82,6 +82,7 @@ class Watcher:
     def __init__(self, world: World) -> None:
         self._world = world
         self.mirrors: dict[str, Mirror] = {}
+        self._early: dict[str, list[Item]] = {}
         self.revives = False  # an operator may rerun or skip tasks
         self.ends_by_hand = False  # an operator has ended a workflow with SUCCESS
         self.header_bytes_max = 0
@@ -104,6 +105,8 @@ class Watcher:
             found = codec.unpack_header(self._body(header))
             if mirror is None:
                 mirror = self.mirrors[header.partition] = Mirror(found)
+                for item in self._early.pop(header.partition, ()):
+                    self._take(item)
             mirror.header = found
             self.header_bytes_max = max(self.header_bytes_max, len(header.body))
         for item in puts:
@@ -117,6 +120,8 @@ class Watcher:
     def _take(self, item: Item) -> None:
         mirror = self.mirrors.get(item.partition)
         if mirror is None:
+            # Items are written before the header that counts them, also before the first one.
+            self._early.setdefault(item.partition, []).append(item)
             return
         if item.key.startswith(TASK_PREFIX):
             for task in codec.unpack_tasks(self._body(item)):
