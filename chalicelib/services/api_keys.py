@@ -108,7 +108,7 @@ class ApiKeys:
             raise InputException(f"A description has at most {limits.API_KEY_DESCRIPTION_CHARACTERS_MAX} characters.")
         now = self._clock.now()
         salt = self._entropy.token()
-        secret = base64.urlsafe_b64encode(self._entropy.token() + self._entropy.token()).decode().rstrip("=")
+        secret = self._secret()
         key = ApiKey(
             id=ID_PREFIX + base64.b32encode(self._entropy.token()).decode().lower().rstrip("="),
             project_id=project_id,
@@ -121,6 +121,13 @@ class ApiKeys:
         )
         self._table.write([Put(_encode(key), expected=0)])
         return key, secret
+
+    def _secret(self) -> str:
+        """256 random bits as text. It never begins like an option, for people write it behind one in a shell."""
+        while True:
+            secret = base64.urlsafe_b64encode(self._entropy.token() + self._entropy.token()).decode().rstrip("=")
+            if not secret.startswith("-"):
+                return secret
 
     def all_of(self, project_id: str | None = None) -> list[ApiKey]:
         """The keys of a project, or of all, the oldest first; one that was made a moment ago may be missing."""

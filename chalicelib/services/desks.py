@@ -34,15 +34,28 @@ class Outcome:
     is_news: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An action that was claimed in a turn, which may have been lost; and the other effects of that turn."""
+
+    carried: RunAction
+    claim: Claim
+    effects: tuple[Effect, ...]
+
+
 @dataclass(slots=True)
 class Submission:
-    """An event with whoever brought it, and what became of it: an outcome or an error."""
+    """An event with whoever brought it, and what became of it: an outcome or an error.
+
+    ``tried`` is what its carrier claimed in the turn that was tried last.
+    """
 
     event: Event
     carrier: Carrier | None
     outcome: Outcome | None = None
     error: BaseException | None = None
     is_parked: bool = False
+    tried: Tried | None = None
 
     @property
     def is_done(self) -> bool:

@@ -22,7 +22,7 @@ from chalicelib.limits import LOST_RACES_BEFORE_PARKING, TURN_DECISIONS_MAX, TUR
 from chalicelib.services.alarms import wake_at
 from chalicelib.services.deciding import Decisions, TurnSettings
 from chalicelib.services.definitions import Definitions
-from chalicelib.services.desks import Carrier, Desks, Outcome, Submission
+from chalicelib.services.desks import Carrier, Desks, Outcome, Submission, Tried
 from chalicelib.services.execution_store import ExecutionStore
 from chalicelib.services.parking import Parking
 from chalicelib.services.ports import Clock
@@ -94,7 +94,7 @@ class Turns:
         engine = self.engine_for(draft.header)
         started = self._decisions.decided(draft, StartRequested(), engine)
         try:
-            outcome = self._commit(session, self._quiet(session, started, engine), [])
+            outcome, _ = self._commit(session, self._quiet(session, started, engine), [])
         except ConflictException:
             if not session.header.revision:
                 raise
@@ -239,21 +239,22 @@ class Turns:
             self._sessions.drop(execution_id)
             self._attempt(execution_id, batch, race)
             return
-        outcome = self._commit(session, draft, [s for s in batch if not s.is_done and s.carrier is not None])
+        is_refused = {id(submission) for submission, _ in refused}
+        outcome, by = self._commit(session, draft, [s for s in batch if not s.is_done and id(s) not in is_refused])
         if parked:
             self._parking.clear(execution_id, parked)
         for submission, refusal in refused:
             submission.error = refusal
-        self._hand_out(batch, outcome)
+        self._hand_out(batch, outcome, by)
 
     @staticmethod
-    def _hand_out(batch: list[Submission], outcome: Outcome) -> None:
+    def _hand_out(batch: list[Submission], outcome: Outcome, by: Submission | None) -> None:
         """One caller gets the effects to carry out, the others just learn the state."""
         open_ones = [submission for submission in batch if not submission.is_done]
         for submission in open_ones:
             submission.outcome = Outcome(outcome.header, is_news=False)
         if open_ones:
-            chosen = next((s for s in open_ones if s.carrier is not None), open_ones[0])
+            chosen = by or next((s for s in open_ones if s.carrier is not None), open_ones[0])
             chosen.outcome = outcome
 
     # -- deciding
@@ -288,21 +289,34 @@ class Turns:
 
     # -- committing
 
-    def _commit(self, session: Session, draft: Draft, carriers: list[Submission]) -> Outcome:
-        carried = None
-        for submission in carriers:
-            carried = self._claimed(draft, submission)
-            if carried is not None:
-                break
+    def _commit(
+        self, session: Session, draft: Draft, submissions: list[Submission]
+    ) -> tuple[Outcome, Submission | None]:
+        """Write the turn; its outcome, and whose carrier has claimed the action in it. Raises ConflictException."""
+        carriers = [submission for submission in submissions if submission.carrier is not None]
+        held = next((submission for submission in carriers if self._is_held(draft, submission.tried)), None)
+        by = held or next((submission for submission in carriers if self._claims(draft, submission)), None)
+        carried = by.tried.carried if by is not None and by.tried is not None else None
+        effects = tuple(effect for effect in draft.effects if effect is not carried)
+        if held is not None and held.tried is not None:
+            effects = (*held.tried.effects, *effects)
         rang = draft.header.wake_at is not None and draft.header.wake_at <= self._clock.now()
         if draft.is_changed() or rang or not session.header.revision:
             self._save(session, draft)
-        effects = tuple(effect for effect in draft.effects if effect is not carried)
-        return Outcome(session.header, effects, carried)
+        return Outcome(session.header, effects, carried), by
 
-    def _claimed(self, draft: Draft, submission: Submission) -> RunAction | None:
-        """Claim for a carrier one of the actions that this turn releases, in the same transaction."""
+    def _is_held(self, draft: Draft, tried: Tried | None) -> bool:
+        """Whether a turn took effect though its answer got lost, and others wrote since: its claim is there."""
+        task = draft.frontier.get(tried.carried.ordinal) if tried is not None else None
+        if tried is None or task is None or tried.carried.number >= task.next_number:
+            return False
+        action = self.store.action(draft.header, task, tried.carried.number)
+        return action is not None and action.claim == tried.claim and action.state is State.RUNNING
+
+    def _claims(self, draft: Draft, submission: Submission) -> bool:
+        """Claim for a carrier an action that this turn releases, in the same transaction; whether there is one."""
         assert submission.carrier is not None
+        submission.tried = None
         for effect in draft.effects:
             if not isinstance(effect, RunAction) or effect.is_pure or effect.target is not None:
                 continue
@@ -318,8 +332,10 @@ class Turns:
             if claim is None or self._is_polled(action):
                 continue
             draft.put_action(task, replace(action, claim=claim))
-            return effect
-        return None
+            others = tuple(other for other in draft.effects if other is not effect)
+            submission.tried = Tried(effect, claim, others)
+            return True
+        return False
 
     def _is_polled(self, action: ActionExecution) -> bool:
         """Whether an action may be asked again and again, so that its claim should not stand in the header."""

@@ -57,6 +57,15 @@ def test_keys_and_secrets_are_different_each_time(stage):
     assert len({key.salt for key, _ in made}) == 20
 
 
+def test_a_secret_can_stand_behind_an_option_of_a_shell(stage):
+    tokens = [b"salt" * 4, b"\xfb" * 16, b"\xfb" * 16, b"a" * 16, b"b" * 16, b"id" * 8]
+    stage.entropy.token = iter(tokens).__next__
+
+    _, secret = stage.keys.create("alpha")
+
+    assert not secret.startswith("-")
+
+
 def test_another_secret_proves_nothing_even_after_the_right_one(stage):
     key, secret = stage.keys.create("alpha")
     other, other_secret = stage.keys.create("alpha")
