@@ -307,7 +307,8 @@ class Turns:
 
     def _is_held(self, draft: Draft, tried: Tried | None) -> bool:
         """Whether a turn took effect though its answer got lost, and others wrote since: its claim is there."""
-        task = draft.frontier.get(tried.carried.ordinal) if tried is not None else None
+        # As it is stored: in the draft the action may just have been created once more.
+        task = draft.header.frontier.get(tried.carried.ordinal) if tried is not None else None
         if tried is None or task is None or tried.carried.number >= task.next_number:
             return False
         action = self.store.action(draft.header, task, tried.carried.number)
