@@ -115,19 +115,24 @@ class BusyTable(MemoryTable):
     def __init__(self, clock: ManualClock) -> None:
         super().__init__()
         self.busy_until = self.silent_until = 0.0
-        # What another process does after a header was written without an answer, once.
+        # What another process does once: after a header was written, without an answer; or just before it.
         self.others: Callable[[], None] | None = None
+        self.are_faster = False
         self._time = clock
 
     def write(self, writes: Sequence[Write]) -> None:
         """See ``Table``."""
         if self._time.now() < self.busy_until:
             raise PutError("", THROTTLED)
+        others = None
+        if any(isinstance(put, Put) and put.item.key == HEADER_KEY for put in writes):
+            others, self.others = self.others, None
+        if others is not None and self.are_faster:
+            others()
         super().write(writes)
         if self._time.now() < self.silent_until:
             raise PutError("", SILENT)
-        if self.others is not None and any(isinstance(put, Put) and put.item.key == HEADER_KEY for put in writes):
-            others, self.others = self.others, None
+        if others is not None:
             others()
             raise PutError("", SILENT)
 
@@ -165,7 +170,7 @@ class Service:
         )
         self.container = assemble(Settings(storage="memory"), ports)
         self.other = assemble(Settings(storage="memory"), ports)
-        self.runs = 0
+        self.runs = self.messages = 0
         self.meanwhile: Callable[[], None] = lambda: None
 
         @action("my.work")
@@ -187,6 +192,7 @@ class Service:
             record = {"messageId": received[0].message_id, "body": json.dumps(received[0].body)}
             assert self.container.executor.handle_batch([record], 120.0) == []
             self.queue.delete(received[0])
+            self.messages += 1
         header = self.container.executions.header(execution_id)
         assert header is not None
         return header.state
@@ -206,6 +212,20 @@ def test_a_result_is_not_lost_when_its_turn_was_committed_without_an_answer():
 
     assert service.ended() is State.SUCCESS
     assert service.runs == 3
+
+
+@pytest.mark.parametrize(("tasks", "messages"), [(BRANCHES, 2), (ITEMS, 1)])
+def test_an_action_that_was_claimed_with_a_turn_that_was_lost_runs_once(tasks: str, messages: int):
+    service = Service()
+    service.table.are_faster = True
+
+    def others() -> None:
+        service.other.engine.handle(service.execution_id, DescriptionChanged("seen", None))
+
+    service.meanwhile = lambda: setattr(service.table, "others", others)
+
+    assert service.ended(tasks) is State.SUCCESS
+    assert (service.runs, service.messages) == (3, messages)
 
 
 @pytest.mark.parametrize("tasks", [BRANCHES, ITEMS])
