@@ -12,6 +12,7 @@ from chalicelib.engine.records import (
     ValueRef,
     WorkflowExecution,
     is_dropped,
+    is_superseded,
 )
 from chalicelib.expressions.options import Options
 from chalicelib.services.deciding import TurnSettings
@@ -101,7 +102,8 @@ class _Again:
 
 def _is_left(task: TaskExecution, stored: ActionExecution, again: ActionExecution) -> bool:
     """Whether a turn that was lost finished the record of an item, and nobody waits for it any more."""
-    return task.has_items and task.state.is_completed and stored.state.is_completed and not again.state.is_completed
+    is_unwanted = task.has_items and (task.state.is_completed or is_superseded(task, stored))
+    return is_unwanted and stored.state.is_completed and not again.state.is_completed
 
 
 def _calm(action: ActionExecution) -> ActionExecution:
