@@ -330,6 +330,9 @@ def _action_updated(engine: Engine, draft: Draft, event: ActionUpdated) -> None:
         return
     heard = max(action.heard, event.stamp)
     task = draft.put_action(task, replace(action, state=event.state, updated_at=draft.now, heard=heard))
+    if is_superseded(task, action):
+        # What becomes of an earlier attempt is no longer the task's.
+        return
     children_paused = operator.has_paused_children(draft, task)
     follows = not task.state.is_completed and may_become(task.state, event.state)
     if follows and not (event.state is State.RUNNING and children_paused):

@@ -219,12 +219,15 @@ def check_redelivery(world: World) -> None:
 
 
 def _records(world: World, partitions: list[str]) -> dict[tuple[str, str], bytes]:
-    """Everything that is stored there, but for claims and leases, and for items that no header counts."""
+    """Everything that is stored there, but for claims, leases and parked results, and for items that no header counts.
+
+    A parked result that was taken in, and could not be taken away, goes with the next turn.
+    """
     return {
         (item.partition, item.key): item.body
         for partition in partitions
         for item in world.table.query(partition)
-        if not item.key.startswith(("claim#", "notified#")) and world.watcher.counts(partition, item.key)
+        if not item.key.startswith(("claim#", "notified#", "parked#")) and world.watcher.counts(partition, item.key)
     }
 
 

@@ -128,6 +128,7 @@ def test_a_result_of_an_item_that_lost_its_race_is_counted_without_waiting_for_a
         pytest.param(751855, id="items of a join that was reached again were lost when its workflow had failed"),
         pytest.param(956847, id="a claim was lost with a turn that took effect unanswered and was written over"),
         pytest.param(1000086, id="nor is an action that a lost turn claimed taken for such a claim"),
+        pytest.param(1160421, id="a sub-workflow of an attempt that was over set its task running, for ever"),
         pytest.param(20620, id="items stayed paused although the sub-workflow that paused them had ended"),
         pytest.param(424281, id="a stalled process was taken for one that asks when its time had long been up"),
         pytest.param(424146, id="a failed workflow was not told the end of a sub-workflow that had been paused"),
