@@ -66,7 +66,7 @@ class Patience:
     """Makes calls again. ``jitter`` is between 0 and 1."""
 
     def __init__(
-        self, clock: Clock, pause: Callable[[float], None], jitter: Callable[[], float] = random.random
+        self, clock: Clock, pause: Callable[[float], object], jitter: Callable[[], float] = random.random
     ) -> None:
         self._clock = clock
         self._pause = pause

@@ -132,22 +132,22 @@ def faults_found(
     return [text for text in struck if text]
 
 
-@pytest.mark.parametrize("title", {**CORPUS, **EXAMPLES})
+@pytest.mark.parametrize("title", [*CORPUS, *EXAMPLES])
 def test_a_crash_at_any_call_leads_to_the_same_end(title: str):
     assert faults_found(title, CRASHES) == []
 
 
-@pytest.mark.parametrize("title", {**CORPUS, **EXAMPLES})
+@pytest.mark.parametrize("title", [*CORPUS, *EXAMPLES])
 def test_a_call_that_is_refused_or_not_answered_changes_nothing(title: str):
     assert faults_found(title, UNANSWERED) == []
 
 
-@pytest.mark.parametrize("title", {**CORPUS, **EXAMPLES})
+@pytest.mark.parametrize("title", [*CORPUS, *EXAMPLES])
 def test_where_aws_refuses_for_longer_than_executors_are_patient_the_end_is_that_of_a_crash(title: str):
     assert faults_found(title, UNANSWERED, stride=5, refused_after=REFUSED_AFTER) == []
 
 
-@pytest.mark.parametrize("title", {**CORPUS, **EXAMPLES})
+@pytest.mark.parametrize("title", [*CORPUS, *EXAMPLES])
 def test_all_this_is_so_too_where_turns_come_in_waves_and_values_lie_elsewhere(title: str):
     assert faults_found(title, CRASHES + UNANSWERED, small=True, stride=STRIDE_WITHIN_SMALL_BOUNDS) == []
 
