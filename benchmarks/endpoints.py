@@ -24,7 +24,7 @@ _WORKBOOK = (
 _ACTION = "version: '2.0'\nNAME: {base: std.echo output='x'}\n"
 _SETTLE_SEC = 10.0
 
-Round = Callable[["Stopwatch"], None]
+Part = Callable[["Stopwatch"], None]
 
 
 class Stopwatch:
@@ -113,13 +113,13 @@ def _others(watch: Stopwatch) -> None:
     watch.call("DELETE /workflows/NAME", f"/workflows/{name}")
 
 
-_ROUNDS: tuple[Round, ...] = (_definitions, _environments, _executions, _others)
+_ROUND: tuple[Part, ...] = (_definitions, _environments, _executions, _others)
 
 
 def measure(service: Service) -> dict[str, float]:
     """Seconds of each request of one round, by title."""
     watch = Stopwatch(service)
-    for play in _ROUNDS:
+    for play in _ROUND:
         play(watch)
     return watch.seconds
 
@@ -135,7 +135,7 @@ def table(against: str | None, *, storage: str, rounds: int) -> str:
                 seen[name] += [figures] if number else []
     lines = [f"{'milliseconds, median of ' + str(rounds):<46}" + "".join(f"{name:>10}" for name in services)]
     for title in seen["ours"][0]:
-        medians = [1000 * statistics.median(figures[title] for figures in rounds_) for rounds_ in seen.values()]
+        medians = [1000 * statistics.median(figures[title] for figures in played) for played in seen.values()]
         ratio = f"{medians[1] / medians[0]:>9.1f}x" if len(medians) > 1 else ""
         lines.append(f"{title:<46}" + "".join(f"{median:>10.1f}" for median in medians) + ratio)
     return "\n".join(lines)

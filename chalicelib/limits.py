@@ -67,6 +67,8 @@ ALARM_INTERVAL_SEC: Final = 600
 ALARM_INTERVAL_MAX_SEC: Final = 6 * 3600
 EXECUTOR_TIMEOUT_SEC: Final = 120
 EXECUTOR_LONG_TIMEOUT_SEC: Final = 900
+# Nobody makes one call again for longer: the claim of a worker outside Lambda does not last longer either.
+PATIENCE_MAX_SEC: Final = 100
 # SQS hides a message for 12 hours at most, however often it is asked to.
 WORKER_ACTION_MAX_SEC: Final = 11 * 3600
 WORKER_LEASE_SEC: Final = 120

@@ -16,13 +16,12 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as AwsConnectionError
 from pynamodb.exceptions import GetError, PutError, PynamoDBException, TransactWriteError
 
+from chalicelib.limits import PATIENCE_MAX_SEC
 from chalicelib.services.patience import patience_ends_at
 from chalicelib.services.ports import Clock, IndexEntry, Item, Message, Payloads, Queue, Table, Write
 
 PAUSE_FIRST_SEC: Final = 0.2
 PAUSE_MAX_SEC: Final = 5.0
-# Nobody is more patient than this about one call: the claim of a worker outside Lambda does not last longer either.
-PATIENCE_MAX_SEC: Final = 100.0
 
 _LOG: Final = logging.getLogger("mistral.patience")
 _SERVER_ERROR: Final = 500

@@ -307,6 +307,19 @@ def test_the_direct_way_answers_as_the_ordinary_one_does(table: Any) -> None:
     assert direct[1]["Item"] == item
 
 
+def check_error_is_worded_alike(call: Callable[[], object]) -> None:
+    def error() -> dict[str, Any]:
+        with pytest.raises(ClientError) as caught:
+            call()
+        answer: dict[str, Any] = caught.value.response["Error"]
+        return answer
+
+    direct = error()
+    with patch.object(moto_shim, "_DIRECT", {}):
+        assert error() == direct
+    assert direct["Code"]
+
+
 @pytest.mark.parametrize(
     ("operation", "request_"),
     [
@@ -319,16 +332,7 @@ def test_the_direct_way_answers_as_the_ordinary_one_does(table: Any) -> None:
 def test_an_error_is_worded_as_the_ordinary_way_words_it(table: Any, operation: str, request_: dict[str, Any]) -> None:
     put(table, "there")
 
-    def error() -> dict[str, Any]:
-        with pytest.raises(ClientError) as caught:
-            getattr(table, operation)(**{"TableName": TABLE, **request_})
-        answer: dict[str, Any] = caught.value.response["Error"]
-        return answer
-
-    direct = error()
-    with patch.object(moto_shim, "_DIRECT", {}):
-        assert error() == direct
-    assert direct["Code"]
+    check_error_is_worded_alike(lambda: getattr(table, operation)(**{"TableName": TABLE, **request_}))
 
 
 def test_the_work_of_a_query_does_not_grow_with_the_table(table: Any) -> None:
@@ -431,16 +435,7 @@ def test_an_error_of_a_queue_is_worded_as_the_ordinary_way_words_it(
     client = aws.client("sqs")
     url = client.create_queue(QueueName="errors")["QueueUrl"]
 
-    def error() -> dict[str, Any]:
-        with pytest.raises(ClientError) as caught:
-            getattr(client, operation)(**{"QueueUrl": url, **request_})
-        answer: dict[str, Any] = caught.value.response["Error"]
-        return answer
-
-    direct = error()
-    with patch.object(moto_shim, "_DIRECT", {}):
-        assert error() == direct
-    assert direct["Code"]
+    check_error_is_worded_alike(lambda: getattr(client, operation)(**{"QueueUrl": url, **request_}))
 
 
 def test_a_message_that_is_received_too_often_becomes_a_dead_letter(aws: Aws) -> None:

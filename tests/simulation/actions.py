@@ -25,6 +25,16 @@ def _number(context: ActionContext) -> int:
     return address.number
 
 
+def _worked(stage: Stage, identifier: str, seconds: Json) -> str | None:
+    """Take some time; what an action that is to fail as if its executor had died says."""
+    stage.begins(identifier)
+    try:
+        stage.takes(seconds)
+    finally:
+        stage.ends(identifier)
+    return stage.doom_of(identifier)
+
+
 def _work(stage: Stage) -> FunctionAction:
     @action("sim.work")
     def work(
@@ -32,12 +42,7 @@ def _work(stage: Stage) -> FunctionAction:
     ) -> Json:
         """Take some time, then return the value; fail in the first runs of a task, or for a bad value."""
         identifier = context.action_execution_id or ""
-        stage.begins(identifier)
-        try:
-            stage.takes(seconds)
-        finally:
-            stage.ends(identifier)
-        if doom := stage.doom_of(identifier):
+        if doom := _worked(stage, identifier, seconds):
             return Result(error=doom)
         if _number(context) < failures or (bad is not None and value in bad):
             return Result(error=f"sim.work failed for {value}")
@@ -51,12 +56,7 @@ def _scripted(stage: Stage, name: str, answer: Answer) -> FunctionAction:
     def act(context: ActionContext, **given: Json) -> Json:
         """Take some time, and answer what the script says."""
         identifier = context.action_execution_id or ""
-        stage.begins(identifier)
-        try:
-            stage.takes(1)
-        finally:
-            stage.ends(identifier)
-        if doom := stage.doom_of(identifier):
+        if doom := _worked(stage, identifier, 1):
             return Result(error=doom)
         return answer(given, _number(context))
 
@@ -87,12 +87,7 @@ def _polled(stage: Stage) -> FunctionAction:
         """Begin once, then be asked so many times whether it is done."""
         identifier = context.action_execution_id or ""
         if context.pending is None:
-            stage.begins(identifier)
-            try:
-                stage.takes(0)
-            finally:
-                stage.ends(identifier)
-            if doom := stage.doom_of(identifier):
+            if doom := _worked(stage, identifier, 0):
                 return Result(error=doom)
             return Pending({"left": times, "due": stage.now() + delay}, delay_sec=delay)
         stage.poll_begins(identifier, context.pending["due"])

@@ -566,7 +566,7 @@ w:
     t:
       action: std.echo output=7
       keep-result: false
-      publish: {{r: <% {published} %>}}
+      publish: {{r: '{published}'}}
       on-success:
         - seen: <% task().result = 7 %>
         - gone: <% task().result = null %>
@@ -577,7 +577,13 @@ w:
 
 @pytest.mark.parametrize(
     ("published", "follows"),
-    [("task().result", "seen"), ("task().name", "seen"), ("task(t).result", "gone"), ("1", "gone")],
+    [
+        ("<% task().result %>", "seen"),
+        ("<% task().name %>", "seen"),
+        ("{{ task().result }}", "seen"),
+        ("<% task(t).result %>", "gone"),
+        ("1", "gone"),
+    ],
 )
 def test_without_keep_result_clauses_see_a_result_that_publish_has_asked_the_task_for(published, follows):
     execution = run(SHOWN.format(published=published))
@@ -602,7 +608,7 @@ w:
 
 
 def test_without_keep_result_nothing_is_left_of_a_result_when_a_clause_cannot_be_evaluated():
-    execution = run(SHOWN.format(published="task().result").replace("task().result = 7", "$.nothing.here"))
+    execution = run(SHOWN.format(published="<% task().result %>").replace("task().result = 7", "$.nothing.here"))
     assert execution.state == "ERROR"
     assert execution.results_of("t") == [None]
 

@@ -12,7 +12,6 @@ from pynamodb.exceptions import GetError, PutError, QueryError
 from chalicelib.actions.registry import ActionContext, action
 from chalicelib.adapters.memory import ManualClock, MemoryPayloads, MemoryQueue, MemoryTable, SeededEntropy
 from chalicelib.adapters.patience import (
-    PATIENCE_MAX_SEC,
     Patience,
     PatientPayloads,
     PatientQueue,
@@ -22,6 +21,7 @@ from chalicelib.adapters.patience import (
 from chalicelib.engine.events import DescriptionChanged
 from chalicelib.engine.sealing import HEADER_KEY
 from chalicelib.errors import ConflictException
+from chalicelib.limits import PATIENCE_MAX_SEC
 from chalicelib.services.definition_records import Kind
 from chalicelib.services.definition_rules import Access, Placement
 from chalicelib.services.engine import StartRequest
